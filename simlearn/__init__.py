@@ -1,0 +1,157 @@
+"""Similarity learning on torch and Lightning: train an embedding model here, serve it anywhere.
+
+The public names are loaded when they are first used, so that `import simlearn` costs nothing and a service that only loads
+a servable never imports Lightning.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simlearn.cache import CacheConfig, CacheType
+    from simlearn.data import (
+        GroupBatchSampler,
+        GroupSimilarityDataLoader,
+        LabelSimilarityDataLoader,
+        PairsSimilarityDataLoader,
+        RankingSimilarityDataLoader,
+        SimilarityDataLoader,
+        SimilarityGroupDataset,
+    )
+    from simlearn.distances import Distance
+    from simlearn.embeddings import Embeddings
+    from simlearn.encoders import (
+        Encoder,
+        FasttextEncoder,
+        Field,
+        Fields,
+        ImageEncoder,
+        SwitchEncoder,
+        TextEncoder,
+        TwoTower,
+    )
+    from simlearn.heads import (
+        EmptyHead,
+        EncoderHead,
+        GatedHead,
+        MLPHead,
+        SequentialHead,
+        SkipConnectionHead,
+        SoftmaxEmbeddingsHead,
+        StackedProjectionHead,
+        SwitchHead,
+        WideningHead,
+    )
+    from simlearn.losses import (
+        ContrastiveLoss,
+        GroupLoss,
+        MultipleNegativesRankingLoss,
+        PairwiseLoss,
+        SimilarityLoss,
+        SoftmaxLoss,
+        TripletLoss,
+    )
+    from simlearn.models import MetricModel, SimilarityModel
+    from simlearn.persistence import LoadError, UntrustedError
+    from simlearn.relations import Relation
+    from simlearn.samples import (
+        SimilarityGroupSample,
+        SimilarityLabelSample,
+        SimilarityPairSample,
+        SimilarityRankingSample,
+        SimilaritySample,
+    )
+    from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer, Scorer
+    from simlearn.training import TrainableModel, TrainStage, fit, trainer_defaults
+
+_ROOMS = {
+    "cache": "CacheConfig CacheType",
+    "data": "GroupBatchSampler GroupSimilarityDataLoader LabelSimilarityDataLoader PairsSimilarityDataLoader "
+    "RankingSimilarityDataLoader SimilarityDataLoader SimilarityGroupDataset",
+    "distances": "Distance",
+    "embeddings": "Embeddings",
+    "encoders": "Encoder FasttextEncoder Field Fields ImageEncoder SwitchEncoder TextEncoder TwoTower",
+    "heads": "EmptyHead EncoderHead GatedHead MLPHead SequentialHead SkipConnectionHead SoftmaxEmbeddingsHead "
+    "StackedProjectionHead SwitchHead WideningHead",
+    "losses": "ContrastiveLoss GroupLoss MultipleNegativesRankingLoss PairwiseLoss SimilarityLoss SoftmaxLoss TripletLoss",
+    "models": "MetricModel SimilarityModel",
+    "persistence": "LoadError UntrustedError",
+    "relations": "Relation",
+    "samples": "SimilarityGroupSample SimilarityLabelSample SimilarityPairSample SimilarityRankingSample SimilaritySample",
+    "scoring": "CosineScorer DistanceScorer DotScorer Scorer",
+    "training": "TrainStage TrainableModel fit trainer_defaults",
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
+__version__ = "0.1.0"
+__all__ = [
+    "CacheConfig",
+    "CacheType",
+    "ContrastiveLoss",
+    "CosineScorer",
+    "Distance",
+    "DistanceScorer",
+    "DotScorer",
+    "Embeddings",
+    "EmptyHead",
+    "Encoder",
+    "EncoderHead",
+    "FasttextEncoder",
+    "Field",
+    "Fields",
+    "GatedHead",
+    "GroupBatchSampler",
+    "GroupLoss",
+    "GroupSimilarityDataLoader",
+    "ImageEncoder",
+    "LabelSimilarityDataLoader",
+    "LoadError",
+    "MLPHead",
+    "MetricModel",
+    "MultipleNegativesRankingLoss",
+    "PairsSimilarityDataLoader",
+    "PairwiseLoss",
+    "RankingSimilarityDataLoader",
+    "Relation",
+    "Scorer",
+    "SequentialHead",
+    "SimilarityDataLoader",
+    "SimilarityGroupDataset",
+    "SimilarityGroupSample",
+    "SimilarityLabelSample",
+    "SimilarityLoss",
+    "SimilarityModel",
+    "SimilarityPairSample",
+    "SimilarityRankingSample",
+    "SimilaritySample",
+    "SkipConnectionHead",
+    "SoftmaxEmbeddingsHead",
+    "SoftmaxLoss",
+    "StackedProjectionHead",
+    "SwitchEncoder",
+    "SwitchHead",
+    "TextEncoder",
+    "TrainStage",
+    "TrainableModel",
+    "TripletLoss",
+    "TwoTower",
+    "UntrustedError",
+    "WideningHead",
+    "fit",
+    "trainer_defaults",
+]
+
+if not TYPE_CHECKING:  # a type checker that saw this would take every misspelt name for a valid one
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module 'simlearn' has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(f"simlearn.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

@@ -1,0 +1,140 @@
+"""A batch on its way to the model: the inputs of the towers and the relation of their objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simlearn.data.columns import Columns, Ragged, take
+from simlearn.data.kinds import SampleKind
+from simlearn.encoders.inputs import CachedRows, Inputs
+from simlearn.encoders.towers import TowerCollator
+from simlearn.relations import Relation, RelationCheck
+
+Lookups = Mapping[str, Callable[[list[Any]], Any]]
+"""For parts whose embeddings are cached, by name: from their objects to `CachedRows`."""
+
+
+@dataclass(frozen=True)
+class SampleBatch:
+    """A batch of raw objects: what a loader gives when it is iterated by itself.
+
+    Args:
+        queries: N objects.
+        documents: M objects; the same list where queries and documents are the same objects.
+        relation: which of them are similar.
+    """
+
+    queries: list[Any]
+    documents: list[Any]
+    relation: Relation
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch for a model.
+
+    Args:
+        query: what the query tower encodes; for a symmetric model the queries and then the documents.
+        document: what the document tower encodes; None for a symmetric model.
+        relation: which of them are similar.
+        size: the number of samples.
+    """
+
+    query: Inputs
+    document: Inputs | None
+    relation: Relation
+    size: int
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch on another device."""
+        document = None if self.document is None else self.document.to(device, non_blocking)
+        return Batch(self.query.to(device, non_blocking), document, self.relation.to(device, non_blocking), self.size)
+
+
+def collate_samples(kind: SampleKind, samples: Sequence[Any]) -> SampleBatch:
+    """The objects of samples and how they relate."""
+    queries, (documents, _) = kind.queries(samples), kind.documents(samples)
+    relation = kind.relate({**kind.labels(samples), **kind.ids(samples)})
+    return SampleBatch(queries, queries if kind.shared else documents, relation)
+
+
+@dataclass(frozen=True)
+class BatchCollator:
+    """From samples to a batch. Picklable where the encoders' collate functions are, so that workers can have it.
+
+    Args:
+        kind: the kind of samples.
+        query: the query tower's collator.
+        document: the document tower's; None for a symmetric model.
+        check: refuses labels that the loss cannot use.
+        query_lookups: the cached parts of the query tower.
+        document_lookups: the cached parts of the document tower.
+    """
+
+    kind: SampleKind
+    query: TowerCollator
+    document: TowerCollator | None = None
+    check: RelationCheck | None = None
+    query_lookups: Lookups | None = None
+    document_lookups: Lookups | None = None
+
+    def __call__(self, samples: Sequence[Any]) -> Batch:
+        """Collate N samples."""
+        raw = collate_samples(self.kind, samples)
+        relation = replace(raw.relation, one_space=self.document is None)
+        if self.check is not None:
+            self.check(relation)
+        if self.document is not None:
+            documents = self.document(raw.documents, self.document_lookups)
+            return Batch(self.query(raw.queries, self.query_lookups), documents, relation, len(samples))
+        objects = raw.queries if self.kind.shared else raw.queries + raw.documents
+        return Batch(self.query(objects, self.query_lookups), None, relation, len(samples))
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """A data set whose embeddings are all cached: its labels as columns, its objects as row numbers.
+
+    A batch is then a selection of numbers; the data set is not read again, and no Python object is made for a sample.
+
+    Args:
+        kind: the kind of samples.
+        columns: the labels and object ids.
+        query_rows: (N,) rows in the cache for each part of the query tower.
+        document_rows: the documents' rows, ragged, for each part of the document tower; empty where they are the queries.
+        two_towers: whether documents have a tower of their own.
+        check: refuses labels that the loss cannot use.
+    """
+
+    kind: SampleKind
+    columns: Columns
+    query_rows: dict[str, Tensor]
+    document_rows: dict[str, Ragged]
+    two_towers: bool
+    check: RelationCheck | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The samples at (B,) `rows`."""
+        relation = replace(self.kind.relate(take(self.columns, rows)), one_space=not self.two_towers)
+        if self.check is not None:
+            self.check(relation)
+        queries = {name: column[rows] for name, column in self.query_rows.items()}
+        documents = {name: column.take(rows).values for name, column in self.document_rows.items()}
+        if self.two_towers:
+            return Batch(_inputs(queries), _inputs(documents), relation, len(rows))
+        if documents:
+            queries = {name: torch.cat([queries[name], documents[name]]) for name in queries}
+        return Batch(_inputs(queries), None, relation, len(rows))
+
+
+def _inputs(rows: dict[str, Tensor]) -> Inputs:
+    size = len(next(iter(rows.values())))
+    return Inputs({name: CachedRows(numbers) for name, numbers in rows.items()}, {}, size)

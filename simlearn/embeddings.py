@@ -1,0 +1,102 @@
+"""Vectors, one or many an object: the type that encoders give to heads, and heads to losses, scorers and searches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simlearn.distributed import gather
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The embeddings of N objects.
+
+    Args:
+        values: (N, D) one vector an object, or (N, M, D) up to M vectors an object (tokens, codes).
+        mask: (N, M) bool, True where a vector counts; None when all do. Only for many vectors an object.
+
+    Raises:
+        ValueError: when the shapes do not fit.
+    """
+
+    values: Tensor
+    mask: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.ndim not in (2, 3):
+            raise ValueError(f"embeddings must be (N, D) or (N, M, D), got shape {tuple(self.values.shape)}")
+        if self.mask is not None and self.mask.shape != self.values.shape[:2]:
+            raise ValueError(
+                f"the mask must be (N, M) = {tuple(self.values.shape[:2])} beside values of shape "
+                f"{tuple(self.values.shape)}, got {tuple(self.mask.shape)}"
+            )
+        if self.mask is not None and self.values.ndim == 2:
+            raise ValueError("one vector an object takes no mask")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def is_multi_vector(self) -> bool:
+        """Whether an object has many vectors, (N, M, D)."""
+        return self.values.ndim == 3
+
+    @property
+    def size(self) -> int:
+        """D, the length of one vector."""
+        return self.values.shape[-1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the values are."""
+        return self.values.device
+
+    def take(self, rows: Tensor | slice) -> Embeddings:
+        """The objects at `rows`, in that order."""
+        if isinstance(rows, slice):
+            return Embeddings(self.values[rows], None if self.mask is None else self.mask[rows])
+        mask = None if self.mask is None else self.mask.index_select(0, rows)
+        return Embeddings(self.values.index_select(0, rows), mask)
+
+    def split(self, sizes: Sequence[int]) -> list[Embeddings]:
+        """Consecutive parts of the given sizes, which must add up to N."""
+        values = self.values.split(list(sizes))
+        masks = [None] * len(values) if self.mask is None else list(self.mask.split(list(sizes)))
+        return [Embeddings(value, mask) for value, mask in zip(values, masks, strict=True)]
+
+    @staticmethod
+    def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
+        """One part after the other; where objects have many vectors, the shorter parts are padded and masked."""
+        if not any(part.is_multi_vector for part in parts):
+            return Embeddings(torch.cat([part.values for part in parts]))
+        longest = max(part.values.shape[1] for part in parts)
+        padded = [part.pad(longest) for part in parts]
+        if all(part.mask is None for part in padded):
+            return Embeddings(torch.cat([part.values for part in padded]))
+        return Embeddings(torch.cat([part.values for part in padded]), torch.cat([part.full_mask() for part in padded]))
+
+    def full_mask(self) -> Tensor:
+        """The mask (N, M), written out when it was None."""
+        if self.mask is not None:
+            return self.mask
+        return torch.ones(self.values.shape[:2], dtype=torch.bool, device=self.device)
+
+    def pad(self, length: int) -> Embeddings:
+        """Up to `length` vectors an object, with zeros that the mask hides."""
+        missing = length - self.values.shape[1]
+        if missing == 0:
+            return self
+        return Embeddings(F.pad(self.values, (0, 0, 0, missing)), F.pad(self.full_mask(), (0, missing)))
+
+    def gather(self) -> Embeddings:
+        """Those of all processes, in the order of their ranks, with gradients; itself where there is one process."""
+        if not self.is_multi_vector:
+            return Embeddings(gather(self.values))
+        longest = int(gather(torch.tensor([self.values.shape[1]], device=self.device)).max())
+        padded = self.pad(longest)
+        return Embeddings(gather(padded.values), gather(padded.full_mask()))

@@ -1,0 +1,25 @@
+"""From objects to embeddings."""
+
+from simlearn.encoders.encoder import CollateFn, Encoder, MetaExtractor
+from simlearn.encoders.fasttext_encoder import FasttextEncoder
+from simlearn.encoders.image_encoder import ImageEncoder
+from simlearn.encoders.prompted import Prompted
+from simlearn.encoders.switch_encoder import SwitchEncoder
+from simlearn.encoders.text_encoder import TextEncoder
+from simlearn.encoders.towers import Field, Fields, TwoTower
+from simlearn.encoders.word_vectors import WordVectors
+
+__all__ = [
+    "CollateFn",
+    "Encoder",
+    "FasttextEncoder",
+    "Field",
+    "Fields",
+    "ImageEncoder",
+    "MetaExtractor",
+    "Prompted",
+    "SwitchEncoder",
+    "TextEncoder",
+    "TwoTower",
+    "WordVectors",
+]

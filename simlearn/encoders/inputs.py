@@ -1,0 +1,59 @@
+"""What the towers read: objects after collating, moved to the device in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simlearn import meta as columns
+from simlearn.meta import Meta
+
+
+@dataclass(frozen=True)
+class CachedRows:
+    """Objects whose embeddings are known: the numbers of their rows (N,) in an encoder's cache."""
+
+    rows: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> CachedRows:
+        """The same rows; they stay on the CPU, since the cache decides where it is looked up."""
+        return self
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """N collated objects for one tower.
+
+    Args:
+        features: for each part of the tower, by name, what its encoder takes, or `CachedRows`.
+        meta: columns of N entries for the head.
+        size: N.
+    """
+
+    features: dict[str, Any]
+    meta: Meta
+    size: int
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Inputs:
+        """The same inputs on another device."""
+        moved = {name: move(features, device, non_blocking) for name, features in self.features.items()}
+        return Inputs(moved, columns.to(self.meta, device, non_blocking), self.size)
+
+
+def move(features: Any, device: torch.device | str, non_blocking: bool = False) -> Any:
+    """Move whatever a collate function returned: tensors in any nesting; the rest stays as it is."""
+    if isinstance(features, Tensor):
+        return features.to(device, non_blocking=non_blocking)
+    if isinstance(features, Mapping):  # also Hugging Face's BatchEncoding, which is no dict
+        return {key: move(value, device, non_blocking) for key, value in features.items()}
+    if isinstance(features, tuple) and hasattr(features, "_fields"):
+        return type(features)(*(move(value, device, non_blocking) for value in features))
+    if isinstance(features, (list, tuple)):
+        return type(features)(move(value, device, non_blocking) for value in features)
+    if hasattr(features, "to"):
+        return features.to(device)
+    return features

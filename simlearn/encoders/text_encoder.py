@@ -1,0 +1,260 @@
+"""Texts through any sentence-transformers model."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from simlearn.encoders._pretrained import (
+    check_pretrained_folder,
+    load_errors,
+    quiet,
+    settings_of,
+    tokenizer_settings,
+)
+from simlearn.encoders.encoder import CollateFn, Encoder
+from simlearn.encoders.prompted import Prompted
+from simlearn.persistence import read_json, write_json
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_CONFIG_FILE = "config.json"
+_MODEL_FOLDER = "sentence_transformer"
+
+
+class TextEncoder(Encoder):
+    """Encodes texts as `SentenceTransformer.encode` does: tokenise, transform, pool, and whatever the model adds.
+
+    Args:
+        model: name or path of a sentence-transformers model, or of a transformer (pooled by the mean of its tokens); or a
+            `SentenceTransformer`, which is shared and not changed, but for its mode and `requires_grad`. Code that comes
+            with a model is never run.
+        trainable: whether training changes the weights.
+        max_length: longest text in tokens, the rest is cut off. None: the model's own limit.
+        prompt: what is put before every text. None: the model's default prompt, if it has one. For another prompt in
+            another place see `with_prompt`.
+        local_files_only: whether to fail rather than to download.
+
+    Raises:
+        TypeError: for another kind of model, such as a cross-encoder.
+        ValueError: for a `max_length` that the model cannot have.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | SentenceTransformer,
+        *,
+        trainable: bool = False,
+        max_length: int | None = None,
+        prompt: str | None = None,
+        local_files_only: bool = False,
+    ) -> None:
+        super().__init__()
+        from sentence_transformers import SentenceTransformer
+
+        if isinstance(model, (str, os.PathLike)):
+            with quiet():
+                model = SentenceTransformer(os.fspath(model), device="cpu", local_files_only=local_files_only)
+        if not isinstance(model, SentenceTransformer):
+            raise TypeError(f"model must be a name, a path or a SentenceTransformer, got {type(model).__name__}")
+        if not {"text", "message"} & set(model.modalities):
+            raise TypeError(f"the model encodes {model.modalities}, not texts; ImageEncoder encodes images")
+        self.model = model
+        self._trainable = trainable
+        self._max_length = None if max_length is None else self._checked_length(max_length)
+        self._prompt = prompt
+        size = model.get_embedding_dimension()
+        if size is None:
+            raise TypeError("the model does not know the size of its embeddings; end it with a Pooling or Dense module")
+        self._embedding_size: int = size
+        for pooler in self._idle_poolers():  # DDP waits forever for a gradient that never comes
+            pooler.requires_grad_(False)
+        self.freeze_if_required()
+        self.train()
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights."""
+        return self._trainable
+
+    @property
+    def pretrained(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def embedding_size(self) -> int:
+        """D, after the model's own truncation (`truncate_dim`)."""
+        return self._embedding_size
+
+    def with_prompt(self, prompt: str) -> Prompted:
+        """This encoder with another prompt, for one tower or field: `text.with_prompt("query: ")`. Weights are shared."""
+        return Prompted(self, prompt)
+
+    def get_collate_fn(self) -> CollateFn:
+        """From N texts to a dictionary of tensors, padded to the longest."""
+        return TextCollate(self.model[0], self._own_prompt(), self._max_length)
+
+    def get_prompted_collate_fn(self, prompt: str) -> CollateFn:
+        """Like `get_collate_fn`, with `prompt` before each text instead of the encoder's own."""
+        return TextCollate(self.model[0], prompt, self._max_length)
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Encode what `get_collate_fn` gave for N texts as (N, D), in the dtype of the weights."""
+        if not batch:
+            return next(self.parameters(), torch.empty(0)).new_zeros((0, self.embedding_size))
+        features = self.model(dict(batch))  # modules write into what they get; the caller may encode a batch twice
+        if "sentence_embedding" not in features:
+            raise TypeError("the model gives no sentence_embedding; add a Pooling module to it")
+        embeddings: Tensor = features["sentence_embedding"]
+        return embeddings[:, : self.embedding_size]
+
+    def fingerprint_settings(self) -> str:
+        """Tokenizer, lengths, prompt, and the configuration of every module."""
+        settings: list[Any] = [self._max_length, self._own_prompt(), self.embedding_size]
+        shared: dict[int, Any] = {}  # every layer of a transformer holds the same configuration
+        for part in self.model.modules():
+            if hasattr(part, "get_config_dict"):
+                settings.append([type(part).__qualname__, settings_of(part.get_config_dict())])
+            if (tokenizer := getattr(part, "tokenizer", None)) is not None and id(tokenizer) not in shared:
+                shared[id(tokenizer)] = tokenizer_settings(tokenizer)
+            if hasattr(config := getattr(part, "config", None), "to_dict") and id(config) not in shared:
+                shared[id(config)] = settings_of(config.to_dict())
+        return json.dumps([settings, list(shared.values())])
+
+    def fingerprint_weights(self) -> dict[str, Tensor]:
+        """All but poolers that nothing reads: where a checkpoint lacks them, they are random in every process."""
+        idle = {id(tensor) for pooler in self._idle_poolers() for tensor in pooler.state_dict(keep_vars=True).values()}
+        return {name: tensor for name, tensor in self.state_dict(keep_vars=True).items() if id(tensor) not in idle}
+
+    def save(self, output_path: str) -> None:
+        """Write the model, without code, pickles and model card.
+
+        Raises:
+            UntrustedError: for a model that cannot be loaded without running code that comes with it.
+        """
+        folder = Path(output_path) / _MODEL_FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        with quiet():
+            self.model.save(str(folder), create_model_card=False, safe_serialization=True)
+        for template in list(folder.rglob("chat_template.jinja")):  # a servable holds templates as JSON
+            tokenizer = template.parent / "tokenizer_config.json"
+            write_json(tokenizer, {**read_json(tokenizer), "chat_template": template.read_text(encoding="utf-8")})
+            template.unlink()
+        config = {"trainable": self._trainable, "max_length": self._max_length, "prompt": self._prompt}
+        model = {"truncate_dim": self.model.truncate_dim, "dtype": str(self.model.dtype).removeprefix("torch.")}
+        write_json(Path(output_path) / _CONFIG_FILE, {**config, "model": model})
+        check_pretrained_folder(folder)
+
+    @classmethod
+    def load(cls, input_path: str) -> TextEncoder:
+        """Read what `save` wrote, from these files alone."""
+        from sentence_transformers import SentenceTransformer
+
+        folder = Path(input_path) / _MODEL_FOLDER
+        check_pretrained_folder(folder)
+        config = read_json(Path(input_path) / _CONFIG_FILE)
+        with load_errors(Path(input_path)), quiet():
+            settings = config.pop("model")
+            model = SentenceTransformer(
+                str(folder),
+                device="cpu",
+                local_files_only=True,
+                trust_remote_code=False,
+                truncate_dim=settings["truncate_dim"],
+                # Named, since sentence-transformers warns of 16-bit weights that it finds by itself.
+                model_kwargs={"dtype": settings["dtype"]} if settings["dtype"] != "None" else None,
+            )
+            return cls(model, **config)
+
+    def _own_prompt(self) -> str | None:
+        return self.model.prompts.get(self.model.default_prompt_name or "") if self._prompt is None else self._prompt
+
+    def _checked_length(self, max_length: int) -> int:
+        limits = [_positions(part) for part in self.model[0].modules()]
+        longest = min((limit for limit in limits if limit is not None), default=None)
+        if not hasattr(self.model[0], "processor"):
+            raise ValueError(f"a {type(self.model[0]).__name__} cuts no texts; leave max_length out")
+        if max_length < 1 or (longest is not None and max_length > longest):
+            raise ValueError(f"max_length must be between 1 and the model's {longest or 'limit'}, got {max_length}")
+        return max_length
+
+    def _idle_poolers(self) -> list[nn.Module]:
+        """BERT-like models compute a pooled output that sentence embeddings rarely use."""
+        idle = []
+        for part in self.model.modules():
+            outputs = str(getattr(part, "modality_config", "pooler_output"))
+            pooler = getattr(getattr(part, "model", None), "pooler", None)
+            if isinstance(pooler, nn.Module) and "pooler_output" not in outputs:
+                idle.append(pooler)
+        return idle
+
+
+class TextCollate:
+    """Tokenises texts. A worker gets the tokenizer without the weights.
+
+    Args:
+        input_module: the first module of a `SentenceTransformer`.
+        prompt: what is put before every text.
+        max_length: longest text in tokens; None for the module's own limit.
+    """
+
+    def __init__(self, input_module: Any, prompt: str | None, max_length: int | None) -> None:
+        self.input_module = input_module
+        self.prompt = prompt
+        self.max_length = max_length
+
+    def __call__(self, texts: list[Any]) -> dict[str, Any]:
+        """Turn N texts into a dictionary of tensors, an empty one for no texts.
+
+        Raises:
+            TypeError: for an object that is no text.
+        """
+        for text in texts:
+            if not isinstance(text, str):
+                raise TypeError(
+                    f"TextEncoder encodes str, got {type(text).__name__}; if the text is a field of the object, pick it "
+                    "with Field(name, encoder) or Fields(name=encoder)"
+                )
+        if not texts:
+            return {}
+        limit = {} if self.max_length is None else {"processing_kwargs": {"text": {"max_length": self.max_length}}}
+        return dict(self.input_module.preprocess(list(texts), prompt=self.prompt or None, **limit))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "input_module": _without_weights(self.input_module)}
+
+
+class _NoWeights(nn.Module):
+    """Stands for a network in a worker: tokenising asks at most for its configuration."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+
+def _without_weights(input_module: nn.Module) -> nn.Module:
+    from sentence_transformers.base.modules import InputModule
+
+    # Routers hold input modules in containers; whatever else is below an input module is the network.
+    kept = (InputModule, nn.ModuleDict, nn.Sequential)
+    parts = [part for part in input_module.modules() if not isinstance(part, kept)]
+    light: nn.Module = copy.deepcopy(
+        input_module, {id(part): _NoWeights(getattr(part, "config", None)) for part in parts}
+    )
+    return light
+
+
+def _positions(part: nn.Module) -> int | None:
+    """How many tokens a table of positions holds; RoBERTa's starts behind the padding index."""
+    table = getattr(part, "position_embeddings", None)
+    if not isinstance(table, nn.Embedding):
+        return None
+    return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)

@@ -1,0 +1,69 @@
+"""The one loop that encodes many objects: for the cache, for evaluation and for serving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from simlearn.embeddings import Embeddings
+
+EncodeBatch = Callable[[list[Any]], Embeddings]
+
+
+def encode_in_batches(
+    objects: Sequence[Any], encode_batch: EncodeBatch, *, batch_size: int = 32, progress: str | None = None
+) -> Embeddings:
+    """Encode objects in batches of similar length, so that little is padded.
+
+    Args:
+        objects: N objects, at least one.
+        encode_batch: from a list of objects to their embeddings.
+        batch_size: how many objects at once.
+        progress: the label of a progress bar; None shows none.
+
+    Returns:
+        The embeddings of the N objects in their own order, where `encode_batch` left them.
+
+    Raises:
+        ValueError: for no objects or a batch size below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if not len(objects):
+        raise ValueError("there is nothing to encode")
+    order = sorted(range(len(objects)), key=lambda row: -rough_length(objects[row]))
+    bar = tqdm(total=len(objects), desc=progress, disable=progress is None, unit="obj", leave=False)
+    whole: Tensor | None = None
+    ragged: list[Embeddings] = []
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        part = encode_batch([objects[row] for row in rows])
+        if len(part) != len(rows):
+            raise ValueError(f"the encoder returned {len(part)} embeddings for {len(rows)} objects")
+        if part.is_multi_vector:
+            ragged.append(part)
+        else:
+            if whole is None:  # written in place: a list of parts to join would need the memory twice
+                whole = part.values.new_empty((len(objects), part.size))
+            whole[torch.tensor(rows, device=whole.device)] = part.values
+        bar.update(len(rows))
+    bar.close()
+    if whole is not None:
+        return Embeddings(whole)
+    joined = Embeddings.concatenate(ragged)
+    return joined.take(torch.argsort(torch.tensor(order, device=joined.device)))
+
+
+def rough_length(obj: Any) -> int:
+    """How long an object is to encode, roughly: characters of a text, or of all texts in a structure; 0 for the rest."""
+    if isinstance(obj, (str, bytes)):
+        return len(obj)
+    if isinstance(obj, Mapping):
+        return sum(rough_length(value) for value in obj.values())
+    if isinstance(obj, (list, tuple)):
+        return sum(rough_length(value) for value in obj)
+    return 0

@@ -1,0 +1,25 @@
+"""From the encoders' embeddings to the embedding that is compared."""
+
+from simlearn.heads.empty_head import EmptyHead
+from simlearn.heads.encoder_head import EncoderHead
+from simlearn.heads.gated_head import GatedHead
+from simlearn.heads.mlp_head import MLPHead
+from simlearn.heads.sequential_head import SequentialHead
+from simlearn.heads.skip_connection_head import SkipConnectionHead
+from simlearn.heads.softmax_embeddings_head import SoftmaxEmbeddingsHead
+from simlearn.heads.stacked_projection_head import StackedProjectionHead
+from simlearn.heads.switch_head import SwitchHead
+from simlearn.heads.widening_head import WideningHead
+
+__all__ = [
+    "EmptyHead",
+    "EncoderHead",
+    "GatedHead",
+    "MLPHead",
+    "SequentialHead",
+    "SkipConnectionHead",
+    "SoftmaxEmbeddingsHead",
+    "StackedProjectionHead",
+    "SwitchHead",
+    "WideningHead",
+]

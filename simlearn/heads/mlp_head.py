@@ -1,0 +1,97 @@
+"""The multi-layer perceptron as a head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from simlearn.heads.activations import activation as activation_named
+from simlearn.heads.encoder_head import EncoderHead
+
+
+class MLPHead(EncoderHead):
+    """Hidden layers of Linear, normalisation, activation and dropout, then a Linear to the output.
+
+    Dropout falls on the input, as in every head, and on the output of each hidden layer, never on the embedding.
+
+    Args:
+        input_embedding_size: D.
+        hidden: the sizes of the hidden layers; without any, the head is one linear layer.
+        output: the size of the embedding, at least 1.
+        activation: a name of `simlearn.heads.activations.ACTIVATIONS`.
+        normalization: "batch" (Ioffe and Szegedy, 2015, arXiv:1502.03167), "layer" (Ba et al., 2016, arXiv:1607.06450)
+            or None. With many vectors an object, "batch" takes its statistics over all of them, also those a mask
+            hides: prefer "layer" there.
+        dropout: probability of dropping an input or hidden value in training, in [0, 1).
+
+    Raises:
+        ValueError: for a size below 1, or an unknown activation or normalisation.
+    """
+
+    def __init__(
+        self,
+        input_embedding_size: int,
+        hidden: Sequence[int],
+        output: int,
+        activation: str = "relu",
+        normalization: Literal["batch", "layer"] | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(input_embedding_size, dropout)
+        if min([output, *hidden]) < 1:
+            raise ValueError(f"hidden and output must be at least 1, got {list(hidden)} and {output}")
+        if normalization not in (None, "batch", "layer"):
+            raise ValueError(f"unknown normalization {normalization!r}; known are 'batch', 'layer' and None")
+        self.hidden = list(hidden)
+        self.output = output
+        self.activation = activation
+        self.normalization = normalization
+        layers: list[nn.Module] = []
+        for size_in, size_out in pairwise([input_embedding_size, *hidden]):
+            # Batch normalisation subtracts the mean, and with it any bias.
+            layers.append(nn.Linear(size_in, size_out, bias=normalization != "batch"))
+            if normalization is not None:
+                layers.append(_RowBatchNorm(size_out) if normalization == "batch" else nn.LayerNorm(size_out))
+            layers.append(activation_named(activation))
+            if dropout > 0:
+                layers.append(nn.Dropout(dropout))
+        self.layers = nn.Sequential(*layers, nn.Linear([input_embedding_size, *hidden][-1], output))
+
+    @property
+    def output_size(self) -> int:
+        """The constructor's `output`."""
+        return self.output
+
+    def transform(self, input_vectors: Tensor) -> Tensor:
+        """Map (..., D) to (..., output)."""
+        result: Tensor = self.layers(input_vectors)
+        return result
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON can hold them."""
+        return {
+            **super().get_config_dict(),
+            "hidden": self.hidden,
+            "output": self.output,
+            "activation": self.activation,
+            "normalization": self.normalization,
+        }
+
+
+class _RowBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of the last dimension of (..., D), over all others."""
+
+    def forward(self, input: Tensor) -> Tensor:  # the base's name for it
+        rows = input.flatten(0, -2)
+        if self.training and len(rows) < 2:
+            # One row has no variance, on which torch raises: a last batch of one would end a training run.
+            normalised = F.batch_norm(
+                rows, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
+        else:
+            normalised = super().forward(rows)
+        return normalised.view_as(input)

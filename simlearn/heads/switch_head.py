@@ -1,0 +1,169 @@
+"""The head that sends each object through the head of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from simlearn.heads.encoder_head import EncoderHead
+from simlearn.meta import Categories, Meta, index_select
+from simlearn.persistence import (
+    SIMLEARN_ONLY,
+    ClassResolver,
+    LoadError,
+    load_component,
+    read_json,
+    save_component,
+    write_json,
+)
+
+META_KEY = "encoder"
+
+
+class SwitchHead(EncoderHead):
+    """One head for each kind of object, behind a `SwitchEncoder`, whose meta says which encoder took which object.
+
+    The rows of a kind go through their head together, by its `forward`, so that its own dropout and meta work. Weights
+    of a head that got no row of a batch get a zero gradient instead of none: all processes of a distributed run then
+    have the same gradients to average, whatever rows each of them has.
+
+    Args:
+        options: heads by the name of the encoder; they take vectors of one size and give vectors of one size. One head
+            under two names is stored and trained once.
+        input_embedding_size: D.
+        dropout: probability of dropping an input value in training, before the options' own dropout, in [0, 1).
+
+    Raises:
+        TypeError: for an option that is no head.
+        ValueError: for no options, or options of different sizes.
+    """
+
+    def __init__(self, options: Mapping[str, EncoderHead], input_embedding_size: int, dropout: float = 0.0) -> None:
+        super().__init__(input_embedding_size, dropout)
+        if not options:
+            raise ValueError("SwitchHead needs at least one option, a head by the name of its encoder")
+        for name, head in options.items():
+            if not isinstance(head, EncoderHead):
+                raise TypeError(f"option {name!r} must be an EncoderHead, got {type(head).__name__}")
+            if head.input_embedding_size != input_embedding_size:
+                raise ValueError(
+                    f"option {name!r} takes vectors of {head.input_embedding_size} values, but SwitchHead gets "
+                    f"{input_embedding_size}; give both the embedding size of the SwitchEncoder"
+                )
+        sizes = {name: head.output_size for name, head in options.items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"all options must give vectors of one size, got {sizes}")
+        self._names = tuple(options)
+        # A list: in a ModuleDict no option could be called "keys" or "train".
+        self.heads = nn.ModuleList(options.values())
+        self._output_size = sizes[self._names[0]]
+
+    @property
+    def options(self) -> dict[str, EncoderHead]:
+        """The heads by name."""
+        return {name: head for name, head in zip(self._names, self.heads, strict=True) if isinstance(head, EncoderHead)}
+
+    @property
+    def output_size(self) -> int:
+        """The options' output size."""
+        return self._output_size
+
+    def transform(self, input_vectors: Tensor) -> Tensor:
+        """Raise: without meta there is no way to choose."""
+        return self.forward(input_vectors)
+
+    def forward(self, input_vectors: Tensor, meta: Meta | None = None) -> Tensor:
+        """Send each row through the head of its kind.
+
+        Args:
+            input_vectors: (N, D), or (N, M, D) for many vectors an object.
+            meta: with the column "encoder", N names of options.
+
+        Returns:
+            (N, output_size), or (N, M, output_size), in the order of the input.
+
+        Raises:
+            ValueError: when the column is missing, is no column of N names, or names an unknown option.
+        """
+        codes = self._codes(meta, len(input_vectors)).to(input_vectors.device)
+        vectors = self.dropout(input_vectors)
+        order = codes.argsort(stable=True)
+        rows_by_option = torch.split(order, codes.bincount(minlength=len(self._names)).tolist())
+        outputs: list[Tensor] = []
+        idle: list[Tensor] = []
+        for head, rows in zip(self.heads, rows_by_option, strict=True):
+            if len(rows):
+                outputs.append(head(vectors.index_select(0, rows), index_select(meta or {}, rows)))
+            else:
+                idle += [weight for weight in head.parameters() if weight.requires_grad]
+        if outputs:
+            output = torch.cat(outputs).index_select(0, order.argsort())
+        else:
+            # No rows at all: the sum of nothing is 0, and keeps the encoder in the graph.
+            output = vectors.new_zeros(*vectors.shape[:-1], self._output_size) + vectors.sum()
+        if idle and torch.is_grad_enabled():
+            # No value of a weight is read, so that not even an infinite one reaches the output.
+            output = output + torch.cat([weight.flatten()[:0] for weight in idle]).sum()
+        return output
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The constructor's arguments, with the number of the option's folder in place of each head."""
+        heads = list(self.heads)
+        numbers = [next(number for number, first in enumerate(heads) if first is head) for head in heads]
+        return {**super().get_config_dict(), "options": dict(zip(self._names, numbers, strict=True))}
+
+    def save(self, output_path: str) -> None:
+        """Write `config.json`, and each head into `heads/<number>`."""
+        config = self.get_config_dict()
+        folder = Path(output_path)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "config.json", config)
+        for number in sorted(set(config["options"].values())):
+            save_component(self.heads[number], folder / "heads" / str(number))
+
+    @classmethod
+    def load(cls, input_path: str) -> EncoderHead:
+        """Read what `save` wrote, with heads of simlearn only."""
+        return cls.load_with(input_path, SIMLEARN_ONLY)
+
+    @classmethod
+    def load_with(cls, input_path: str, resolver: ClassResolver) -> EncoderHead:
+        """Read what `save` wrote, finding the classes of the options with `resolver`.
+
+        Raises:
+            LoadError: when a file is missing or damaged.
+        """
+        folder = Path(input_path)
+        config = read_json(folder / "config.json")
+        numbers = config.pop("options", None) if isinstance(config, dict) else None
+        if not isinstance(numbers, dict) or not all(type(number) is int for number in numbers.values()):
+            raise LoadError(f"{folder} holds no SwitchHead: its config.json has no options with numbers")
+        heads = {
+            number: load_component(folder / "heads" / str(number), EncoderHead, resolver)
+            for number in sorted(set(numbers.values()))
+        }
+        try:
+            return cls(options={name: heads[number] for name, number in numbers.items()}, **config)
+        except (TypeError, ValueError) as error:
+            raise LoadError(f"{folder / 'config.json'} does not fit {cls.__name__}: {error}") from error
+
+    def _codes(self, meta: Meta | None, count: int) -> Tensor:
+        if count == 0:  # columns of no objects have no names
+            return torch.empty(0, dtype=torch.long)
+        column = (meta or {}).get(META_KEY)
+        if not isinstance(column, Categories):
+            found = "no meta" if meta is None else "numbers there" if column is not None else f"columns {sorted(meta)}"
+            raise ValueError(
+                f"SwitchHead needs the meta column {META_KEY!r} with the name of each object's option, got {found}; "
+                "use it behind a SwitchEncoder, or give the column with simlearn.meta.columns"
+            )
+        if len(column) != count:
+            raise ValueError(f"the meta column {META_KEY!r} has {len(column)} entries for {count} objects")
+        try:
+            return column.rename(self._names)
+        except ValueError as error:
+            raise ValueError(f"the meta column {META_KEY!r} names options that SwitchHead lacks: {error}") from error

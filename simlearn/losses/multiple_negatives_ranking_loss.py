@@ -1,0 +1,70 @@
+"""In-batch softmax: every other row of the batch is a negative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from simlearn.distances import Distance
+from simlearn.embeddings import Embeddings
+from simlearn.losses.functional import multiple_negatives
+from simlearn.losses.similarity_loss import LossResult, PairwiseLoss
+from simlearn.relations import Relation, RelationCheck, RelationKind
+from simlearn.scoring import Scorer
+
+
+class MultipleNegativesRankingLoss(PairwiseLoss):
+    """Tells the positive of each anchor from everything else in the batch (InfoNCE; Henderson et al. 2017).
+
+    The other rows are negatives, except those of the same non-default subgroup and those that are the same object. A pair
+    with a score of 0 or less makes `obj_b` a negative of `obj_a`; scores strictly between 0 and 1 raise.
+
+    Args:
+        scale: 1 / temperature, multiplied with the scores. 20 suits cosine in [-1, 1].
+        distance_metric_name: how embeddings compare, where the model configures no scorer; None for cosine.
+        symmetric: also tell the anchor of each positive from the other anchors; the mean of both directions.
+
+    Raises:
+        ValueError: for a scale of 0 or less.
+    """
+
+    def __init__(
+        self, scale: float = 20.0, distance_metric_name: Distance | str | None = None, symmetric: bool = False
+    ) -> None:
+        super().__init__(distance_metric_name)
+        if not scale > 0:
+            raise ValueError(f"scale is 1 / temperature and must be above 0, got {scale}")
+        self.scale = scale
+        self.symmetric = symmetric
+
+    def relation_check(self, training: bool = True) -> RelationCheck:
+        """Refuses graded scores of pairs, which a softmax over one positive cannot express."""
+        return _refuse_graded_pairs
+
+    def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
+        """The loss of any relation; see `multiple_negatives`."""
+        scores = self.scale * scorer(queries, documents)
+        result = multiple_negatives(scores, relation.positives(), relation.negatives())
+        if not self.symmetric or relation.is_shared:  # a shared relation is its own transpose
+            return result
+        back = relation.transposed()
+        backward = multiple_negatives(scores.T, back.positives(), back.negatives())
+        return LossResult((result.value + backward.value) / 2, result.counts)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config_dict(), "scale": self.scale, "symmetric": self.symmetric}
+
+
+def _refuse_graded_pairs(relation: Relation) -> None:
+    if relation.kind is not RelationKind.PAIRS:
+        return
+    graded = (relation.scores > 0) & (relation.scores < 1)
+    if bool(graded.any()):
+        raise ValueError(
+            f"MultipleNegativesRankingLoss got the score {relation.scores[graded][0].item():g}: a pair is either a positive "
+            "(1) or an explicit negative (0 or less). ContrastiveLoss learns from graded scores; or round them first"
+        )
+    if not bool(torch.isfinite(relation.scores).all()):
+        raise ValueError("scores must be finite")

@@ -1,0 +1,65 @@
+"""Classification as a way to embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from simlearn.embeddings import Embeddings
+from simlearn.losses.class_loss import UNUSED, ClassLoss
+from simlearn.losses.similarity_loss import LossResult
+from simlearn.relations import Relation
+from simlearn.scoring import Scorer
+
+
+class SoftmaxLoss(ClassLoss):
+    """Cross-entropy over one learnt vector a group; nothing is normalised.
+
+    Args:
+        embedding_size: D, the length of the model's embeddings.
+        num_groups: C, the number of groups.
+        temperature: the logits are divided by it.
+        classes: the groups, for streams; `simlearn.fit` finds them otherwise.
+
+    Raises:
+        ValueError: for sizes below 1 or a temperature of 0 or less.
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        num_groups: int,
+        temperature: float = 0.05,
+        classes: Iterable[Hashable] | None = None,
+    ) -> None:
+        super().__init__(embedding_size, num_groups, classes)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        self.temperature = temperature
+        self.kernel = nn.Parameter(torch.empty(embedding_size, num_groups))
+        nn.init.normal_(self.kernel, std=0.01)
+
+    def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
+        """The mean over the objects whose group is a class; the others are counted."""
+        if relation.groups is None:
+            raise TypeError(f"{type(self).__name__} takes groups, got {relation.kind}")
+        classes, known = self.class_of(relation.groups)
+        logits = self._logits(queries.values)
+        terms = F.cross_entropy(logits, classes, reduction="none")
+        value = torch.where(known, terms, 0.0).sum() / known.sum().clamp(min=1)
+        return LossResult(value, {"unknown_groups": (~known).sum()})
+
+    def _logits(self, values: Tensor) -> Tensor:
+        """(N, C) in at least fp32: under autocast the logits would lie on a grid as coarse as the loss itself."""
+        with torch.autocast(values.device.type, enabled=False):
+            dtype = torch.promote_types(torch.float32, torch.promote_types(values.dtype, self.kernel.dtype))
+            logits = values.to(dtype) @ self.kernel.to(dtype) / self.temperature
+            return logits.masked_fill(self.class_ids == UNUSED, -torch.inf)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The constructor's arguments, less the classes, which are in the state."""
+        return {**super().get_config_dict(), "temperature": self.temperature}

@@ -1,0 +1,62 @@
+"""Anchors nearer to their positives than to their negatives."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from simlearn.distances import Distance
+from simlearn.embeddings import Embeddings
+from simlearn.losses.functional import triplet_all, triplet_hard, triplet_semi_hard
+from simlearn.losses.similarity_loss import GroupLoss, LossResult
+from simlearn.relations import Relation
+from simlearn.scoring import Scorer
+
+Mining = Literal["all", "hard", "semi_hard"]
+
+
+class TripletLoss(GroupLoss):
+    """Wants every negative farther from the anchor than its positives, by a margin.
+
+    Args:
+        margin: how much farther. With cosine distance, 1 − cos, 0.3 is a good start; 1.0 asks for more than most data can
+            give and trains badly. With `mining="hard"` it is in units of the mean hardest negative.
+        distance_metric_name: how embeddings compare, where the model configures no scorer; None for cosine.
+        mining: `"hard"` takes the hardest positive and negative of each anchor, `"semi_hard"` for each positive the nearest
+            negative beyond it, `"all"` every triplet that violates the margin.
+        soft: softplus instead of the margin; only with `mining="hard"`.
+
+    Raises:
+        ValueError: for an unknown mining, a negative margin, or `soft` without hard mining.
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.3,
+        distance_metric_name: Distance | str | None = None,
+        mining: Mining = "hard",
+        soft: bool = False,
+    ) -> None:
+        super().__init__(distance_metric_name)
+        if mining not in get_args(Mining):
+            raise ValueError(f"mining must be one of {', '.join(get_args(Mining))}, got {mining!r}")
+        if margin < 0:
+            raise ValueError(f"margin must not be negative, got {margin}")
+        if soft and mining != "hard":
+            raise ValueError(f"soft works with mining='hard' only, not with {mining!r}")
+        self.margin = margin
+        self.mining = mining
+        self.soft = soft
+
+    def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
+        """The loss of any relation."""
+        distances = scorer.distances(queries, documents)
+        positives, negatives = relation.positives(), relation.negatives()
+        if self.mining == "all":
+            return triplet_all(distances, positives, negatives, self.margin)
+        if self.mining == "semi_hard":
+            return triplet_semi_hard(distances, positives, negatives, self.margin)
+        return triplet_hard(distances, positives, negatives, self.margin, self.soft)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config_dict(), "margin": self.margin, "mining": self.mining, "soft": self.soft}

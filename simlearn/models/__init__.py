@@ -1,0 +1,7 @@
+"""The models that are trained and served."""
+
+from simlearn.models.servable import ModelCard
+from simlearn.models.similarity_model import MetricModel, SimilarityModel
+from simlearn.models.tower import KnownVectors, Tower
+
+__all__ = ["KnownVectors", "MetricModel", "ModelCard", "SimilarityModel", "Tower"]

@@ -1,0 +1,295 @@
+"""The model that is trained and served: objects in, embeddings and similarities out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from simlearn.embeddings import Embeddings
+from simlearn.encoders import Encoder
+from simlearn.encoders.inputs import Inputs
+from simlearn.encoders.towers import ROLES, EncoderSpec, Plan, Role, plan
+from simlearn.encoding import encode_in_batches
+from simlearn.heads import EmptyHead, EncoderHead
+from simlearn.models.servable import ModelCard, load_model_parts, save_model_parts
+from simlearn.models.tower import Tower
+from simlearn.scoring import CosineScorer, Scorer
+
+
+class SimilarityModel(nn.Module):
+    """Encoders, joined by a head, compared by a scorer; for queries and documents alike, or one tower for each.
+
+    Args:
+        encoders: an encoder, a dictionary of them, `Field`, `Fields` or `TwoTower`.
+        head: the head; for two towers `{"query": ..., "document": ...}`, or one head for both. None passes the encoders'
+            embeddings on.
+        scorer: how embeddings compare; None for cosine.
+
+    Raises:
+        ValueError: when a head does not fit the encoders' embedding size.
+    """
+
+    def __init__(
+        self,
+        encoders: EncoderSpec | Plan,
+        head: EncoderHead | Mapping[Role, EncoderHead] | None = None,
+        scorer: Scorer | None = None,
+    ) -> None:
+        super().__init__()
+        self.plan = encoders if isinstance(encoders, Plan) else plan(encoders)
+        self.encoders = nn.ModuleDict(self.plan.encoders)
+        heads = self._heads(head)
+        self.heads = nn.ModuleDict(heads)  # type: ignore[arg-type]
+        self.scorer = scorer if scorer is not None else CosineScorer()
+        self.card = ModelCard()
+        for encoder in self.plan.encoders.values():
+            encoder.freeze_if_required()
+
+    def _heads(self, head: EncoderHead | Mapping[Role, EncoderHead] | None) -> dict[str, EncoderHead]:
+        """The heads by role; one for both towers stands under "query" alone, so that it is stored once."""
+        if not isinstance(head, Mapping):
+            sizes = {role: self.input_size(role) for role in ROLES}
+            if head is None and len(set(sizes.values())) > 1:
+                head = {role: EmptyHead(size) for role, size in sizes.items()}
+            else:
+                head = {"query": head if head is not None else EmptyHead(sizes["query"])}
+        elif self.plan.is_symmetric and set(head) != {"query"}:
+            raise ValueError("a head for each role needs two towers: TwoTower(query=encoder, document=encoder)")
+        elif "query" not in head or set(head) - set(ROLES):
+            raise ValueError(f"heads must be given for {' and '.join(ROLES)}, got {sorted(head)}")
+        for role in ROLES:
+            one = head.get(role, head["query"])
+            if one.input_embedding_size != self.input_size(role):
+                raise ValueError(
+                    f"the {role} head takes embeddings of size {one.input_embedding_size}, the encoders give "
+                    f"{self.input_size(role)}; build it from the input_embedding_size that configure_head receives"
+                )
+        return {role: one for role, one in head.items()}
+
+    def input_size(self, role: Role) -> int:
+        """The sum of the embedding sizes of a tower's encoders: what its head receives."""
+        return sum(self.plan.encoders[part.encoder].embedding_size for part in getattr(self.plan, role))
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether queries and documents go through one tower."""
+        return self.plan.is_symmetric
+
+    def tower(self, role: Role = "query") -> Tower:
+        """The tower of a role; the same for both where the model is symmetric."""
+        encoders = {name: self.encoders[name] for name in self.plan.encoders}
+        head = self.heads[role if role in self.heads else "query"]
+        return Tower(getattr(self.plan, role), encoders, head)  # type: ignore[arg-type]
+
+    @property
+    def embedding_size(self) -> int:
+        """The length of the model's embeddings.
+
+        Raises:
+            ValueError: for towers of unequal size.
+        """
+        sizes = {role: self.tower(role).embedding_size for role in ROLES}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"the towers have embeddings of sizes {sizes}; ask model.tower(role).embedding_size")
+        return sizes["query"]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; the CPU for a model without any."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+    def forward(self, inputs: Inputs, role: Role = "query") -> Tensor:
+        """Embeddings (N, D) or (N, M, D) of collated inputs, with gradients."""
+        return self.tower(role).embed(inputs).values
+
+    @overload
+    def encode(
+        self, inputs: Any, batch_size: int = ..., to_numpy: Literal[True] = ..., **options: Any
+    ) -> np.ndarray: ...
+    @overload
+    def encode(self, inputs: Any, batch_size: int = ..., *, to_numpy: Literal[False], **options: Any) -> Tensor: ...
+    @overload
+    def encode(self, inputs: Any, batch_size: int, to_numpy: bool, **options: Any) -> np.ndarray | Tensor: ...
+    def encode(self, inputs: Any, batch_size: int = 32, to_numpy: bool = True, **options: Any) -> np.ndarray | Tensor:
+        """Embed objects with a symmetric model.
+
+        Args:
+            inputs: a list is many objects, anything else is one.
+            batch_size: how many objects at once.
+            to_numpy: numpy float32 (float64 for a float64 model), or a tensor on the model's device and in its dtype, which
+                may take part in training.
+            **options: `normalize` (to unit length), `truncate_dim` (keep the first values; before normalising) and
+                `show_progress`.
+
+        Returns:
+            (N, D); (0, D) for an empty list, (1, D) for one object.
+
+        Raises:
+            ValueError: for a model with two towers, naming `encode_query` and `encode_document`.
+        """
+        if not self.is_symmetric:
+            raise ValueError(
+                "this model encodes queries and documents differently: call encode_query or encode_document"
+            )
+        return self._encode("query", inputs, batch_size, to_numpy, **options)
+
+    def encode_query(
+        self, inputs: Any, batch_size: int = 32, to_numpy: bool = True, **options: Any
+    ) -> np.ndarray | Tensor:
+        """Embed queries; arguments as for `encode`."""
+        return self._encode("query", inputs, batch_size, to_numpy, **options)
+
+    def encode_document(
+        self, inputs: Any, batch_size: int = 32, to_numpy: bool = True, **options: Any
+    ) -> np.ndarray | Tensor:
+        """Embed documents; arguments as for `encode`."""
+        return self._encode("document", inputs, batch_size, to_numpy, **options)
+
+    def _encode(
+        self,
+        role: Role,
+        inputs: Any,
+        batch_size: int,
+        to_numpy: bool,
+        *,
+        normalize: bool = False,
+        truncate_dim: int | None = None,
+        show_progress: bool = False,
+    ) -> np.ndarray | Tensor:
+        embeddings = self.embed(inputs, role, batch_size=batch_size, show_progress=show_progress)
+        if embeddings.is_multi_vector:
+            raise ValueError(
+                "this model has many vectors an object; call model.embed(...) for Embeddings with their mask"
+            )
+        values = embeddings.values
+        if truncate_dim is not None:
+            if not 1 <= truncate_dim <= values.shape[1]:
+                raise ValueError(f"truncate_dim must be in [1, {values.shape[1]}], got {truncate_dim}")
+            values = values[:, :truncate_dim]
+        if normalize:
+            wide = values if values.dtype is torch.float64 else values.float()
+            values = F.normalize(wide, dim=1).to(values.dtype)
+        if not to_numpy:
+            return values
+        return (values if values.dtype is torch.float64 else values.float()).cpu().numpy()
+
+    def embed(
+        self, inputs: Any, role: Role = "query", *, batch_size: int = 32, show_progress: bool = False
+    ) -> Embeddings:
+        """Embed objects as `Embeddings`, one or many vectors an object, on the model's device and without gradients.
+
+        The model is in eval mode meanwhile and left as it was.
+
+        Args:
+            inputs: a list is many objects, anything else is one.
+            role: which tower.
+            batch_size: how many objects at once.
+            show_progress: whether to show a progress bar.
+        """
+        objects = inputs if isinstance(inputs, list) else [inputs]
+        tower = self.tower(role)
+        if not objects:
+            return Embeddings(torch.empty(0, tower.embedding_size, device=self.device))
+        collate, device = tower.collator(), self.device
+        with _evaluating(self), torch.no_grad():
+            return encode_in_batches(
+                objects,
+                lambda batch: tower.embed(collate(batch).to(device)),
+                batch_size=batch_size,
+                progress="Encoding" if show_progress else None,
+            )
+
+    def similarity(self, queries: Any, documents: Any, batch_size: int = 32) -> np.ndarray:
+        """Scores of queries against documents by the model's scorer.
+
+        Args:
+            queries: a list of N queries, or one.
+            documents: a list of M documents, or one.
+            batch_size: how many objects are encoded at once.
+
+        Returns:
+            (N, M) float32, higher is more similar.
+        """
+        first = self.embed(queries, "query", batch_size=batch_size)
+        second = self.embed(documents, "document", batch_size=batch_size)
+        with torch.no_grad():
+            scores: Tensor = self.scorer(first, second)
+        return scores.float().cpu().numpy()
+
+    def rank(
+        self, query: Any, candidates: list[Any], top_k: int | None = None, batch_size: int = 32
+    ) -> list[tuple[int, float]]:
+        """Order candidates by their score for one query.
+
+        Args:
+            query: the query.
+            candidates: the documents.
+            top_k: how many to return; None for all.
+            batch_size: how many candidates are encoded at once.
+
+        Returns:
+            (index in `candidates`, score), best first; equal scores in the order of the candidates.
+        """
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {top_k}")
+        if not candidates:
+            return []
+        scores = self.similarity([query], list(candidates), batch_size)[0]
+        order = np.argsort(-scores, kind="stable")[:top_k]
+        return [(int(index), float(scores[index])) for index in order]
+
+    def save(self, path: str | Path) -> None:
+        """Write a servable folder: safetensors, JSON and a README; over an older servable too, in one step.
+
+        Raises:
+            FileExistsError: when something else is there.
+        """
+        save_model_parts(path, self.plan, dict(self.heads.items()), self.scorer, self.card)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(
+        cls, path: str | Path, classes: Iterable[type] = (), trusted_modules: Iterable[str] = ()
+    ) -> SimilarityModel:
+        """Load a servable, in eval mode, on the CPU. Nothing from the folder is executed.
+
+        Args:
+            path: a folder that `save` or `save_servable` wrote.
+            classes: your own encoder, head and scorer classes, also those of a notebook.
+            trusted_modules: names of modules they may be imported from instead.
+
+        Raises:
+            LoadError: when the folder is no servable, is damaged or of a newer format.
+            UntrustedError: when it holds what could run code, or names a class you did not pass.
+        """
+        parts, heads, scorer, card = load_model_parts(path, classes, trusted_modules)
+        model = cls(parts, heads, scorer)  # type: ignore[arg-type]
+        model.card = card
+        model.eval()
+        return model
+
+
+MetricModel = SimilarityModel
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; afterwards every module is in the mode it was in, which may differ from its parent's."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+__all__ = ["Encoder", "MetricModel", "SimilarityModel"]

@@ -1,0 +1,92 @@
+"""A tower at work: the inputs of its parts, through their encoders and the head, to one embedding an object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from simlearn import meta as columns
+from simlearn.embeddings import Embeddings
+from simlearn.encoders import Encoder
+from simlearn.encoders.inputs import CachedRows, Inputs
+from simlearn.encoders.towers import Part, TowerCollator, merge_meta
+from simlearn.heads import EncoderHead
+
+
+class KnownVectors(Protocol):
+    """Embeddings that were computed before: a cache, seen by a tower."""
+
+    def take(self, part: Part, rows: CachedRows, device: torch.device) -> tuple[Tensor, columns.Meta]:
+        """Vectors (N, D) and meta of the rows of a part, on `device`."""
+        ...
+
+
+class Tower:
+    """The parts of one side of a model, joined by its head. It owns no weights: the model does.
+
+    Args:
+        parts: the parts, by name ascending; their embeddings are concatenated in this order.
+        encoders: the model's encoders by name.
+        head: the head on top.
+    """
+
+    def __init__(self, parts: tuple[Part, ...], encoders: Mapping[str, Encoder], head: EncoderHead) -> None:
+        self.parts = parts
+        self.encoders = encoders
+        self.head = head
+
+    @property
+    def embedding_size(self) -> int:
+        """The length of the embeddings that come out of the head."""
+        return self.head.output_size
+
+    def collator(self) -> TowerCollator:
+        """From objects to the inputs of this tower."""
+        return TowerCollator.of(self.parts, self.encoders)
+
+    def embed(self, inputs: Inputs, known: KnownVectors | None = None) -> Embeddings:
+        """Encode N objects.
+
+        Args:
+            inputs: what the tower's collator returned, on the model's device.
+            known: where the vectors of `CachedRows` are.
+
+        Raises:
+            ValueError: when parts with many vectors an object would have to be joined.
+        """
+        parts = []
+        meta = {"": inputs.meta}
+        for part in self.parts:
+            features = inputs.features[part.name]
+            if isinstance(features, CachedRows):
+                if known is None:
+                    raise ValueError("these inputs are rows of a cache, which was not passed")
+                vectors, meta[part.name] = known.take(part, features, self._device())
+                parts.append(Embeddings(vectors))
+            else:
+                encoded: Any = self.encoders[part.encoder](features)
+                parts.append(encoded if isinstance(encoded, Embeddings) else Embeddings(encoded))
+        joined = _join(parts)
+        values = self.head(joined.values, merge_meta(meta))
+        return Embeddings(values, joined.mask if values.ndim == 3 else None)
+
+    def _device(self) -> torch.device:
+        """Where the head is: a cached encoder may stay on the CPU, its vectors have to come along."""
+        for module in (self.head, *(self.encoders[part.encoder] for part in self.parts)):
+            for tensor in (*module.parameters(), *module.buffers()):
+                return tensor.device
+        return torch.device("cpu")
+
+
+def _join(parts: list[Embeddings]) -> Embeddings:
+    if len(parts) == 1:
+        return parts[0]
+    if any(part.is_multi_vector for part in parts):
+        raise ValueError("embeddings of many vectors an object cannot be concatenated with others; pool them first")
+    dtype = parts[0].values.dtype
+    for part in parts[1:]:
+        dtype = torch.promote_types(dtype, part.values.dtype)
+    return Embeddings(torch.cat([part.values.to(dtype) for part in parts], dim=1))

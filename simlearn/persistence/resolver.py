@@ -1,0 +1,80 @@
+"""From the name of a class in a file to the class, among those the caller trusts."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from simlearn.persistence.errors import LoadError, UntrustedError
+
+_OWN_MODULES = ("simlearn.encoders", "simlearn.heads", "simlearn.scoring")
+_Class = TypeVar("_Class")
+
+
+class ClassResolver:
+    """Finds the class that a file names, among those the caller trusts.
+
+    Args:
+        classes: classes the caller has at hand, also those of a notebook or of `__main__`.
+        trusted_modules: names of modules that may be imported, with their submodules.
+    """
+
+    def __init__(self, classes: Iterable[type] = (), trusted_modules: Iterable[str] = ()) -> None:
+        if isinstance(trusted_modules, str):
+            raise TypeError(f"trusted_modules must be a tuple of names, write ({trusted_modules!r},)")
+        self.classes = tuple(classes)
+        self.trusted_modules = tuple(trusted_modules)
+
+    def resolve(self, entry: Mapping[str, Any], base: type[_Class]) -> type[_Class]:
+        """The class an entry `{"module": ..., "class": ...}` names.
+
+        Raises:
+            UntrustedError: when the class is neither simlearn's nor the caller's, or no subclass of `base`.
+        """
+        module, name = entry.get("module"), entry.get("class")
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise LoadError(f"a component must name its module and class, found {dict(entry)!r:.200}")
+        found = self._own(module, name) or self._given(module, name) or self._imported(module, name)
+        if found is None:
+            raise UntrustedError(
+                f"{module}.{name} is not a class of simlearn; if you trust it, pass the class itself "
+                f"(classes=({name.rpartition('.')[2]},)) or let its module be imported (trusted_modules=({module!r},))"
+            )
+        if not issubclass(found, base):
+            raise UntrustedError(f"{module}.{name} is no {base.__name__}, which stands at this place of a model")
+        return found
+
+    def _own(self, module: str, name: str) -> type | None:
+        if module not in _OWN_MODULES:
+            return None
+        room = importlib.import_module(module)
+        found = getattr(room, name) if name in room.__all__ else None
+        return found if isinstance(found, type) else None
+
+    def _given(self, module: str, name: str) -> type | None:
+        exact = [cls for cls in self.classes if (cls.__module__, cls.__qualname__) == (module, name)]
+        # A notebook's class comes back from another module (`__main__` here, `__mp_main__` there), under the same name.
+        same_name = [cls for cls in self.classes if cls.__qualname__.rpartition(".")[2] == name.rpartition(".")[2]]
+        if not exact and len(same_name) > 1:
+            raise LoadError(f"several of the given classes are called {name}: {same_name}")
+        return next(iter(exact or same_name), None)
+
+    def _imported(self, module: str, name: str) -> type | None:
+        if not any(module == trusted or module.startswith(f"{trusted}.") for trusted in self.trusted_modules):
+            return None
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return found if isinstance(found, type) else None
+
+
+SIMLEARN_ONLY = ClassResolver()
+
+
+def class_entry(cls: type) -> dict[str, str]:
+    """How a file names a class: its room for those of simlearn, module and qualified name for others."""
+    for room in _OWN_MODULES:
+        if cls.__module__ == room or cls.__module__.startswith(f"{room}."):
+            return {"module": room, "class": cls.__name__}
+    return {"module": cls.__module__, "class": cls.__qualname__}

@@ -1,0 +1,143 @@
+"""How embeddings compare: scores of queries against documents.
+
+A scorer scores one tile of queries against one tile of documents, so that whoever needs the whole matrix can ask for it in
+pieces. Cosine and dot product over single vectors are a matrix product of what `prepare` returns, which the callers that
+walk many tiles use: prepare once, then multiply.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from simlearn.distances import Distance
+from simlearn.embeddings import Embeddings
+from simlearn.persistence import ClassResolver, load_module, save_module
+
+
+class Scorer(nn.Module):
+    """Scores queries against documents; higher is more similar.
+
+    A subclass implements `forward`, and `paired` where it is cheaper than the diagonal of `forward`.
+    """
+
+    is_product = False
+    """Whether `forward` is a matrix product of the prepared embeddings."""
+
+    def prepare(self, embeddings: Embeddings) -> Embeddings:
+        """What can be done once for each embedding, before many tiles are scored. Default: nothing."""
+        return embeddings
+
+    def forward(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+        """Scores (N, M) of N queries against M documents, in at least fp32."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def paired(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+        """Scores (N,) of query i against document i."""
+        return torch.stack(
+            [self(queries.take(slice(i, i + 1)), documents.take(slice(i, i + 1)))[0, 0] for i in range(len(queries))]
+        )
+
+    def distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+        """Distances (N, M), for losses with a margin. Default: the negated scores."""
+        scores: Tensor = self(queries, documents)
+        return -scores
+
+    def paired_distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+        """Distances (N,) of query i and document i. Default: the negated scores."""
+        return -self.paired(queries, documents)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON can hold them."""
+        return {}
+
+    def save(self, output_path: str) -> None:
+        """Write the scorer into a folder."""
+        save_module(self, output_path, self.get_config_dict())
+
+    @classmethod
+    def load(cls, input_path: str) -> Scorer:
+        """Read what `save` wrote."""
+        return load_module(cls, input_path)
+
+    @classmethod
+    def load_with(cls, input_path: str, resolver: ClassResolver) -> Scorer:
+        """Read what `save` wrote; a scorer with parts of foreign classes finds them with `resolver`."""
+        return cls.load(input_path)
+
+
+class DistanceScorer(Scorer):
+    """Compares single vectors by a distance: its similarity is the score.
+
+    Args:
+        distance: the distance or its name.
+    """
+
+    def __init__(self, distance: Distance | str = Distance.COSINE) -> None:
+        super().__init__()
+        self.distance = Distance(distance)
+        self.is_product = self.distance in (Distance.COSINE, Distance.DOT_PRODUCT)
+
+    def prepare(self, embeddings: Embeddings) -> Embeddings:
+        """In at least fp32; unit length for cosine, where a zero vector stays zero."""
+        values = _vectors(embeddings, self)
+        values = values if values.dtype is torch.float64 else values.float()
+        if self.distance is Distance.COSINE:
+            values = nn.functional.normalize(values, dim=-1, eps=1e-12)
+        return Embeddings(values)
+
+    def forward(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+        """Similarities (N, M): cosine in [-1, 1], dot product unbounded, others 1 / (1 + distance)."""
+        return Distance.get_by_name(self.distance).similarity_matrix(_vectors(queries, self), _vectors(documents, self))
+
+    def paired(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+        """Similarities (N,) of query i and document i."""
+        return Distance.get_by_name(self.distance).similarity(_vectors(queries, self), _vectors(documents, self))
+
+    def distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+        """Distances (N, M): cosine distance in [0, 2]."""
+        return Distance.get_by_name(self.distance).distance_matrix(_vectors(queries, self), _vectors(documents, self))
+
+    def paired_distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+        """Distances (N,) of query i and document i."""
+        return Distance.get_by_name(self.distance).distance(_vectors(queries, self), _vectors(documents, self))
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The distance."""
+        return {"distance": self.distance.value}
+
+
+class CosineScorer(DistanceScorer):
+    """Cosine similarity, in [-1, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__(Distance.COSINE)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+
+class DotScorer(DistanceScorer):
+    """Dot product."""
+
+    def __init__(self) -> None:
+        super().__init__(Distance.DOT_PRODUCT)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+
+def _vectors(embeddings: Embeddings, scorer: DistanceScorer) -> Tensor:
+    if embeddings.is_multi_vector:
+        raise ValueError(
+            f"{type(scorer).__name__} compares one vector with one vector, these objects have up to "
+            f"{embeddings.values.shape[1]}; pool them in the encoder or configure a scorer for many vectors"
+        )
+    return embeddings.values
+
+
+__all__ = ["CosineScorer", "DistanceScorer", "DotScorer", "Scorer"]

@@ -1,0 +1,243 @@
+"""Train a model on data: the one entry point."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
+from pytorch_lightning.trainer.states import TrainerFn
+
+from simlearn.data import GroupSimilarityDataLoader, SimilarityDataLoader
+from simlearn.losses import ClassLoss
+from simlearn.training.callbacks import BestWeights, FitProgressBar
+from simlearn.training.checks import check_data
+from simlearn.training.trainable_model import TrainableModel
+
+_EPOCHS_WITHOUT_VALIDATION = 10
+_PATIENCE = 3
+_EXPECTED_WARNINGS = (
+    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's own use of torch
+    r".*module\(s\) in eval mode at the start of training.*",  # frozen encoders: that is what frozen means
+    r".*Total length of `list` across ranks is zero.*",  # no validation data
+)
+
+
+def trainer_defaults(
+    trainable_model: TrainableModel | None = None,
+    train_dataloader: SimilarityDataLoader | None = None,
+    val_dataloader: SimilarityDataLoader | None = None,
+) -> dict[str, Any]:
+    """The arguments of the Trainer that `fit` makes, to change and build your own.
+
+    ```python
+    arguments = simlearn.trainer_defaults(val_dataloader=val)
+    arguments["min_epochs"] = 10
+    arguments["callbacks"].append(MyCallback())
+    simlearn.fit(model, train, val, trainer=pl.Trainer(**arguments))
+    ```
+
+    Args:
+        trainable_model: not needed yet.
+        train_dataloader: sets how often is logged.
+        val_dataloader: with it training goes on until `validation_loss` has not fallen for 3 epochs; without it for 10.
+
+    Returns:
+        Keyword arguments of `pytorch_lightning.Trainer`; `callbacks` is a list.
+    """
+    callbacks: list[pl.Callback] = [FitProgressBar()]
+    if val_dataloader is not None:
+        callbacks.append(EarlyStopping("validation_loss", patience=_PATIENCE))
+    arguments: dict[str, Any] = {
+        "callbacks": callbacks,
+        "accelerator": "auto",
+        "devices": 1,
+        "max_epochs": _EPOCHS_WITHOUT_VALIDATION if val_dataloader is None else -1,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "logger": False,
+    }
+    if train_dataloader is not None and not train_dataloader.is_stream:
+        arguments["log_every_n_steps"] = max(1, min(50, len(train_dataloader)))
+    return arguments
+
+
+def fit(
+    trainable_model: TrainableModel,
+    train_dataloader: SimilarityDataLoader | None = None,
+    val_dataloader: SimilarityDataLoader | None = None,
+    *,
+    trainer: pl.Trainer | None = None,
+    ckpt_path: str | None = None,
+) -> None:
+    """Train a model.
+
+    Without a trainer, one is made from `trainer_defaults`: with validation data it stops when the validation loss no longer
+    falls and puts the best weights back; without, it trains 10 epochs. With a trainer of yours, that one decides; callbacks
+    added to it for the time of the fit are removed again.
+
+    Args:
+        trainable_model: the model; its weights change, nothing else does.
+        train_dataloader: the training data.
+        val_dataloader: the validation data.
+        trainer: a Lightning Trainer on a single device or with a DDP strategy.
+        ckpt_path: a checkpoint to resume from, also from the middle of an epoch.
+
+    Raises:
+        TypeError: for arguments of the wrong kind, and samples of a kind that the loss does not take.
+        ValueError: when there is nothing to train, or the data cannot teach it; and for a Trainer that has finished.
+        NotImplementedError: for strategies that simlearn was never tested with.
+    """
+    loaders = _check_arguments(trainable_model, train_dataloader, val_dataloader, trainer)
+    train, validation = loaders
+    own = trainer is None
+    with _quiet(own):
+        if trainer is None:
+            arguments = trainer_defaults(trainable_model, train, validation)
+            if validation is not None:
+                arguments["callbacks"].append(BestWeights())
+            else:
+                print(f"No validation data: training for {_EPOCHS_WITHOUT_VALIDATION} epochs.")
+            trainer = pl.Trainer(**arguments)
+        _check_trainer(trainer)
+        _check_teachable(trainable_model, train, trainer.world_size)
+        _find_classes(trainable_model, train)
+        callbacks = list(trainer.callbacks)  # type: ignore[attr-defined]
+        trainable_model.use_loaders(train, validation)
+        try:
+            trainer.fit(trainable_model, ckpt_path=ckpt_path)
+        finally:
+            trainable_model.use_loaders(None, None)
+            trainer.callbacks[:] = callbacks  # type: ignore[attr-defined]
+    _write_card(trainable_model, train, validation, trainer)
+
+
+def _check_arguments(
+    model: Any, train: Any, validation: Any, trainer: Any
+) -> tuple[SimilarityDataLoader, SimilarityDataLoader | None]:
+    if not isinstance(model, TrainableModel):
+        raise TypeError(f"fit trains a TrainableModel, got a {type(model).__name__}; subclass simlearn.TrainableModel")
+    for name, loader in (("train_dataloader", train), ("val_dataloader", validation)):
+        if isinstance(loader, pl.Trainer):
+            raise TypeError(
+                f"{name} got a Trainer; pass it by keyword: simlearn.fit(model, train_dataloader=..., trainer=...)"
+            )
+        if loader is not None and not isinstance(loader, SimilarityDataLoader):
+            raise TypeError(
+                f"{name} must be a SimilarityDataLoader, got a {type(loader).__name__}; wrap your data, for instance in "
+                "PairsSimilarityDataLoader(data, batch_size=...)"
+            )
+    if train is None:
+        raise TypeError("fit needs train_dataloader=")
+    if trainer is not None and not isinstance(trainer, pl.Trainer):
+        raise TypeError(
+            f"trainer must be a pytorch_lightning.Trainer, got {type(trainer).__module__}.{type(trainer).__name__}; simlearn "
+            "uses the package pytorch_lightning, whose classes are not those of the package lightning"
+        )
+    return train, validation
+
+
+def _check_trainer(trainer: pl.Trainer) -> None:
+    if type(trainer.strategy) not in (SingleDeviceStrategy, DDPStrategy):
+        raise NotImplementedError(
+            f"simlearn trains on a single device or with DDP, not yet with {type(trainer.strategy).__name__}; take "
+            "Trainer(strategy='ddp') or strategy='auto'"
+        )
+    fitted = trainer.state.fn is TrainerFn.FITTING and trainer.state.finished
+    limit = trainer.max_epochs
+    if fitted and (trainer.should_stop or (limit is not None and 0 <= limit <= trainer.current_epoch)):
+        raise ValueError(
+            f"this Trainer has finished (max_epochs={limit}, {trainer.current_epoch} done) and would not train a step; "
+            "make a new one, or raise trainer.fit_loop.max_epochs"
+        )
+
+
+def _check_teachable(model: TrainableModel, train: SimilarityDataLoader, world_size: int) -> None:
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            "nothing is trainable: all encoders are frozen and neither head nor loss has parameters; configure a head such "
+            "as SkipConnectionHead, or pass trainable=True to an encoder"
+        )
+    if not model.model.is_symmetric and train.kind.shared:
+        raise TypeError(
+            f"{type(train).__name__} gives objects of one kind, the model has a tower for queries and one for documents; "
+            "give pairs or rankings"
+        )
+    check_data(train, model.loss, world_size)
+    batches = None if train.is_stream else train.bind(list, training=True, world_size=world_size)
+    if batches is not None and batches._length == 0:
+        raise ValueError(
+            f"the training data does not fill one batch: {train!r} on {world_size} process(es), and incomplete batches are "
+            "dropped in training; make batch_size smaller, or pass drop_last=False"
+        )
+    sizes = {role: model.model.tower(role).embedding_size for role in ("query", "document")}  # type: ignore[arg-type]
+    if isinstance(model.model.scorer, torch.nn.Module) and len(set(sizes.values())) > 1:
+        if getattr(model.model.scorer, "distance", None) is not None:
+            raise ValueError(
+                f"query and document embeddings have different sizes, {sizes}, and {type(model.model.scorer).__name__} "
+                "compares equal ones; give both heads the same output size"
+            )
+
+
+def _find_classes(model: TrainableModel, train: SimilarityDataLoader) -> None:
+    """Tell a class loss which groups there are."""
+    loss = model.loss
+    if not isinstance(loss, ClassLoss):
+        return
+    if isinstance(train, GroupSimilarityDataLoader) and not train.is_stream:
+        if not loss.has_classes:
+            loss.set_classes(train.groups())
+    elif not loss.has_classes:
+        raise ValueError(f"{type(loss).__name__} cannot look through a stream for its groups; pass classes=[...] to it")
+
+
+def _write_card(
+    model: TrainableModel, train: SimilarityDataLoader, validation: SimilarityDataLoader | None, trainer: pl.Trainer
+) -> None:
+    card = model.model.card
+    card.data = {"training": repr(train)}
+    if validation is not None:
+        card.data["validation"] = repr(validation)
+    settings = ", ".join(f"{key}={value}" for key, value in model.loss.get_config_dict().items())
+    card.training = {
+        "loss": f"{type(model.loss).__name__}({settings})",
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "processes": trainer.world_size,
+        "precision": str(trainer.precision),
+    }
+    best = next((callback for callback in trainer.callbacks if isinstance(callback, BestWeights)), None)  # type: ignore[attr-defined]
+    figures = trainer.callback_metrics
+    if "train_loss" in figures:
+        card.scores["train_loss"] = float(figures["train_loss"])
+    if best is not None and best.best is not None:
+        card.scores["validation_loss"] = best.best
+    elif "validation_loss" in figures:
+        card.scores["validation_loss"] = float(figures["validation_loss"])
+
+
+@contextmanager
+def _quiet(own: bool) -> Iterator[None]:
+    """Keep Lightning's notices away from a trainer the user never saw; warnings of a user's own trainer stay."""
+    loggers = [
+        logging.getLogger(name)
+        for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero")
+    ]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for expected in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=expected)
+        if own:
+            for logger in loggers:
+                logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,334 @@
+"""The model a user trains: encoders, head and loss by name, everything else supplied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from simlearn.cache import CacheConfig, EmbeddingCache
+from simlearn.data import Batch, BatchCollator, BoundLoader, SampleTable, SimilarityDataLoader
+from simlearn.distributed import all_reduce_sum, is_distributed
+from simlearn.embeddings import Embeddings
+from simlearn.encoders.towers import ROLES, EncoderSpec, Role, plan
+from simlearn.heads import EmptyHead, EncoderHead
+from simlearn.losses import LossResult, SimilarityLoss
+from simlearn.models import SimilarityModel
+from simlearn.relations import Relation
+from simlearn.scoring import DistanceScorer, Scorer
+from simlearn.training.frozen_weights import remove_frozen, restore_frozen
+from simlearn.training.optimization import default_optimizer, forgotten, linear_warmup
+from simlearn.training.stage import TrainStage
+
+
+class TrainableModel(pl.LightningModule):
+    """Subclass it, say how to build the parts, and hand it to `simlearn.fit`.
+
+    Attributes that the `configure_...` methods need must be set before `super().__init__()`.
+
+    Args:
+        learning_rate: of heads, the loss's parameters and encoders that start from nothing.
+        encoder_learning_rate: of pretrained encoders that are trained.
+        weight_decay: of AdamW, on matrices.
+        warmup: steps over which the learning rates rise linearly; a float below 1 is a share of all planned steps, or of
+            one epoch where training stops by itself.
+
+    Raises:
+        TypeError: when a `configure_...` method returns something else than it should.
+        ValueError: when the parts do not fit each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        learning_rate: float = 1e-3,
+        encoder_learning_rate: float = 2e-5,
+        weight_decay: float = 0.01,
+        warmup: int | float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.encoder_learning_rate = encoder_learning_rate
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.loss: SimilarityLoss = _checked(self.configure_loss(), SimilarityLoss, "configure_loss")
+        self.model = self._build()
+        self.cache_config = self.configure_caches()
+        self._cache: EmbeddingCache | None = None
+        self._recipes: dict[TrainStage, SimilarityDataLoader] = {}
+        self._tables: dict[TrainStage, SampleTable | None] = {}
+        self._sums: dict[str, Tensor] = {}
+
+    # What a user defines
+
+    def configure_encoders(self) -> EncoderSpec:
+        """The encoders: one, a dictionary (concatenated), `Field`, `Fields` or `TwoTower(query=..., document=...)`."""
+        raise NotImplementedError(f"{type(self).__name__} must define configure_encoders")
+
+    def configure_head(self, input_embedding_size: int) -> EncoderHead:
+        """The head on top of the encoders; called for each tower. Default: none (`EmptyHead`)."""
+        return EmptyHead(input_embedding_size)
+
+    def configure_query_head(self, input_embedding_size: int) -> EncoderHead:
+        """The head of the query tower, where it differs. Default: `configure_head`."""
+        return self.configure_head(input_embedding_size)
+
+    def configure_document_head(self, input_embedding_size: int) -> EncoderHead:
+        """The head of the document tower, where it differs. Default: `configure_head`."""
+        return self.configure_head(input_embedding_size)
+
+    def configure_loss(self) -> SimilarityLoss:
+        """The loss."""
+        raise NotImplementedError(f"{type(self).__name__} must define configure_loss")
+
+    def configure_scorer(self) -> Scorer | None:
+        """How embeddings compare. Default: by the loss's distance, and by cosine where it names none."""
+        return None
+
+    def configure_caches(self) -> CacheConfig | None:
+        """Which frozen encoders are cached. Default: none."""
+        return None
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and its schedule, as Lightning takes them. Default: AdamW with linear warm-up.
+
+        An own optimiser must hold every trainable parameter of `self.model` and `self.loss`: `self.parameters()` does.
+        """
+        optimizer = default_optimizer(
+            self.model, self.loss, self.learning_rate, self.encoder_learning_rate, self.weight_decay
+        )
+        schedule = linear_warmup(optimizer, self._warmup_steps())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def process_results(
+        self, embeddings: Tensor, targets: Relation, batch_idx: int, stage: TrainStage, **kwargs: Any
+    ) -> None:
+        """Called after every step; does nothing by default.
+
+        Args:
+            embeddings: (N, D) of the queries.
+            targets: what is similar to what.
+            batch_idx: the number of the batch in its epoch.
+            stage: the stage.
+            **kwargs: `document_embeddings`: (M, D), and whatever later versions add.
+        """
+
+    def save_servable(self, path: str, scores: Mapping[str, float] | None = None) -> None:
+        """Write the inference-only model, which `SimilarityModel.load` reads.
+
+        Under DDP rank 0 writes while the others wait.
+
+        Args:
+            path: a folder; an older servable there is replaced in one step.
+            scores: figures for the model card.
+
+        Raises:
+            FileExistsError: when something else is there.
+        """
+        self.model.card.scores.update(scores or {})
+        if self._trainer is None or self.trainer.is_global_zero:
+            self.model.save(path)
+        if self._trainer is not None:
+            self.trainer.strategy.barrier("save_servable")
+
+    # How it is built
+
+    def _build(self) -> SimilarityModel:
+        parts = plan(self.configure_encoders())
+        sizes = {
+            role: sum(parts.encoders[part.encoder].embedding_size for part in getattr(parts, role)) for role in ROLES
+        }
+        if parts.is_symmetric:
+            heads: dict[Role, EncoderHead] = {"query": self.configure_head(sizes["query"])}
+        else:
+            heads = {
+                "query": self.configure_query_head(sizes["query"]),
+                "document": self.configure_document_head(sizes["document"]),
+            }
+        for head in heads.values():
+            _checked(head, EncoderHead, "configure_head")
+        model = SimilarityModel(parts, heads, self._resolve_scorer())
+        model.card.name = type(self).__name__
+        return model
+
+    def _resolve_scorer(self) -> Scorer:
+        scorer, distance = self.configure_scorer(), self.loss.distance
+        if scorer is None:
+            return self.loss.scorer()
+        _checked(scorer, Scorer, "configure_scorer")
+        if distance is not None and getattr(scorer, "distance", None) is not distance:
+            name = scorer.distance.value if isinstance(scorer, DistanceScorer) else type(scorer).__name__
+            raise ValueError(
+                f"the loss compares by {distance.value}, the model's scorer by {name}; name the distance in one place"
+            )
+        return scorer
+
+    # How it is trained; `simlearn.fit` calls these
+
+    def use_loaders(self, train: SimilarityDataLoader | None, validation: SimilarityDataLoader | None) -> None:
+        """Choose what the coming `trainer.fit` reads; None reads nothing."""
+        given = {TrainStage.TRAIN: train, TrainStage.VALIDATION: validation}
+        self._recipes = {stage: loader for stage, loader in given.items() if loader is not None}
+        self._tables = {}
+        self._cache = None
+
+    def train_dataloader(self) -> Any:
+        """The bound training loader; see `use_loaders`."""
+        return self._bound(TrainStage.TRAIN)
+
+    def val_dataloader(self) -> Any:
+        """The bound validation loader, none where there is no validation."""
+        return self._bound(TrainStage.VALIDATION) if TrainStage.VALIDATION in self._recipes else []
+
+    def _bound(self, stage: TrainStage) -> BoundLoader:
+        if stage not in self._recipes:
+            raise RuntimeError(f"there is no {stage} data; call simlearn.fit(model, train_dataloader=...)")
+        recipe = self._recipes[stage]
+        training = stage is TrainStage.TRAIN
+        symmetric, cache = self.model.is_symmetric, self._cache
+        collator = BatchCollator(
+            recipe.kind,
+            self.model.tower("query").collator(),
+            None if symmetric else self.model.tower("document").collator(),
+            self.loss.relation_check(training),
+            None if cache is None else cache.lookups("query"),
+            None if cache is None else cache.lookups("document"),
+        )
+        return recipe.bind(
+            collator,
+            training=training,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            table=self._tables.get(stage),
+        )
+
+    def on_fit_start(self) -> None:
+        """Fill the cache and check the optimisers, before the first batch is made."""
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        missing = forgotten(self.named_parameters(), optimizers if isinstance(optimizers, list) else [optimizers])  # type: ignore[list-item]
+        if missing:
+            raise ValueError(
+                f"no optimiser holds {', '.join(missing)}, so they would never be trained; build the optimiser from "
+                "self.parameters(), or freeze them with requires_grad_(False)"
+            )
+        if self.cache_config is None:
+            return
+        self._cache = EmbeddingCache(self.model, self.cache_config)
+        if not self._cache.tables:
+            return
+        progress = self.trainer.progress_bar_callback is not None
+        for stage, recipe in self._recipes.items():
+            check = self.loss.relation_check(stage is TrainStage.TRAIN)
+            self._tables[stage] = self._cache.fill(recipe, check, progress=progress)
+
+    def on_train_start(self) -> None:
+        """Set train mode: Lightning leaves modules as they are, and pretrained ones come in eval mode."""
+        self.model.train()
+        self.loss.train()
+
+    def _embed(self, batch: Batch) -> tuple[Embeddings, Embeddings]:
+        first = self.model.tower("query").embed(batch.query, self._cache)
+        if batch.document is not None:
+            return first, self.model.tower("document").embed(batch.document, self._cache)
+        if batch.relation.is_shared:
+            return first, first
+        queries, documents = first.split([batch.relation.n_queries, batch.relation.n_documents])
+        return queries, documents
+
+    def _step(self, batch: Batch, batch_idx: int, stage: TrainStage) -> Tensor:
+        if not isinstance(batch, Batch):
+            raise TypeError(
+                f"a step got a {type(batch).__name__}; train with simlearn.fit, which binds the data loader to the model"
+            )
+        queries, documents = self._embed(batch)
+        relation = batch.relation
+        if stage is TrainStage.TRAIN and is_distributed():
+            # Every process computes the loss of the global batch, so W processes train like one with W times the batch.
+            shared = documents is queries
+            queries = queries.gather()
+            documents = queries if shared else documents.gather()
+            relation = relation.gather()
+        result = self.loss.compute(queries, documents, relation, self.model.scorer)
+        value, counts = result if isinstance(result, LossResult) else (result, {})
+        self._add(f"{stage}_loss", value.detach() * batch.size, batch.size)
+        for name, count in counts.items():
+            self._add(f"{stage}_{name}", count.detach())
+        if stage is TrainStage.TRAIN:
+            self.log("train_loss", value.detach(), prog_bar=True, batch_size=batch.size)
+        self.process_results(queries.values, relation, batch_idx, stage, document_embeddings=documents.values)
+        return value
+
+    def _add(self, name: str, value: Tensor, weight: float | None = None) -> None:
+        """Sum over the epoch here: a call of `log` costs more than a cached step's forward pass."""
+        self._sums[name] = (
+            self._sums.get(name, 0) + value.double().cpu()
+            if value.device.type == "mps"
+            else (self._sums.get(name, 0) + value.double())
+        )
+        if weight is not None:
+            key = f"{name}/weight"
+            self._sums[key] = self._sums.get(key, torch.zeros((), dtype=torch.double, device=value.device)) + weight
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        return self._step(batch, batch_idx, TrainStage.TRAIN)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds to the epoch's validation loss."""
+        self._step(batch, batch_idx, TrainStage.VALIDATION)
+
+    def on_train_epoch_end(self) -> None:
+        """Log what the epoch's steps counted."""
+        self._log_counts(TrainStage.TRAIN)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean validation loss over all samples of all processes, and the counts."""
+        name = f"{TrainStage.VALIDATION}_loss"
+        sums = torch.stack([self._sum(name), self._sum(f"{name}/weight")])
+        # Reduced here: a process whose share of the validation data is empty has logged nothing that Lightning could reduce.
+        total, weight = all_reduce_sum(sums)
+        if float(weight) > 0:
+            self.log(name, (total / weight).float(), prog_bar=True)
+        self._log_counts(TrainStage.VALIDATION)
+
+    def _sum(self, name: str) -> Tensor:
+        return self._sums.get(name, torch.zeros((), dtype=torch.double)).to(self.device)
+
+    def _log_counts(self, stage: TrainStage) -> None:
+        for name in [name for name in self._sums if name.startswith(f"{stage}_")]:
+            value = self._sums.pop(name)
+            if not name.startswith(f"{stage}_loss"):
+                self.log(name, value.float())
+
+    def _warmup_steps(self) -> int:
+        if self.warmup >= 1 or self.warmup == 0:
+            return int(self.warmup)
+        if self.warmup < 0:
+            raise ValueError(f"warmup must not be negative, got {self.warmup}")
+        batches = self._bound(TrainStage.TRAIN)._length if TrainStage.TRAIN in self._recipes else None
+        if batches is None:
+            return 100
+        steps = max(1, batches // self.trainer.accumulate_grad_batches)
+        if self.trainer.max_steps > 0:
+            return int(self.warmup * self.trainer.max_steps)
+        epochs = self.trainer.max_epochs
+        return int(self.warmup * steps * (epochs if epochs is not None and epochs > 0 else 1))
+
+    # What it leaves in a checkpoint
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave frozen weights out."""
+        remove_frozen(self.model, checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Fill frozen weights in, and refuse those of another encoder."""
+        restore_frozen(self.model, checkpoint)
+
+
+def _checked(value: Any, kind: type, method: str) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{method} must return a {kind.__name__}, got {type(value).__name__}")
+    return value

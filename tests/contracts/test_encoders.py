@@ -1,0 +1,224 @@
+"""What every encoder of simlearn keeps: a new one must be added to `FACTORIES`."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import pickle
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import tiny_convnext, tiny_fasttext, tiny_sentence_transformer, tiny_static_model, tiny_vit
+
+import simlearn.encoders
+from simlearn import meta
+from simlearn.embeddings import Embeddings
+from simlearn.encoders import Encoder, FasttextEncoder, ImageEncoder, SwitchEncoder, TextEncoder, WordVectors
+from simlearn.encoders.inputs import move
+from simlearn.persistence import ClassResolver, check_folder, load_component, save_component
+
+TEXTS = ["red spoon", "a list of cats and dogs", "sort", "", "blue"]
+
+
+class Words(FasttextEncoder):
+    @staticmethod
+    def get_tokens(record: str) -> list[str]:
+        return record.split()
+
+
+class ByLength(SwitchEncoder):
+    @staticmethod
+    def encoder_selection(record: str) -> str:
+        return "short" if len(record) < 6 else "long"
+
+
+def images() -> list[Any]:
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    return [Image.fromarray(generator.integers(0, 255, (24, 24, 3), dtype=np.uint8)) for _ in range(5)]
+
+
+def text(path: Path, trainable: bool, seed: int = 0) -> TextEncoder:
+    return TextEncoder(tiny_sentence_transformer(path / f"source{seed}", hidden_size=128, seed=seed), trainable=trainable)
+
+
+def static(path: Path, trainable: bool) -> TextEncoder:
+    return TextEncoder(tiny_static_model(size=512), trainable=trainable)
+
+
+def vit(path: Path, trainable: bool) -> ImageEncoder:
+    model, processor = tiny_vit()
+    return ImageEncoder(model, processor=processor, trainable=trainable)
+
+
+def convnext(path: Path, trainable: bool) -> ImageEncoder:
+    model, processor = tiny_convnext()
+    return ImageEncoder(model, processor=processor, trainable=trainable)
+
+
+def switch(path: Path, trainable: bool) -> ByLength:
+    return ByLength({"short": text(path, trainable), "long": text(path, trainable, seed=1)})
+
+
+def words(path: Path, trainable: bool) -> Words:
+    return Words.from_gensim(tiny_fasttext(), ["avg", "max"])
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to build an encoder, frozen or trainable, and what it encodes."""
+
+    build: Callable[[Path, bool], Encoder]
+    objects: Callable[[], list[Any]] = lambda: TEXTS
+    can_train: bool = True
+    has_dropout: bool = True
+
+
+FACTORIES: dict[type[Encoder], dict[str, Case]] = {
+    TextEncoder: {"text": Case(text), "static": Case(static, has_dropout=False)},
+    ImageEncoder: {"vit": Case(vit, images), "convnext": Case(convnext, images, has_dropout=False)},
+    SwitchEncoder: {"switch": Case(switch)},
+    FasttextEncoder: {"fasttext": Case(words, can_train=False)},
+}
+CASES = [pytest.param(case, id=name) for cases in FACTORIES.values() for name, case in cases.items()]
+TRAINABLE = [parameter for parameter in CASES if parameter.values[0].can_train]  # type: ignore[union-attr]
+RESOLVER = ClassResolver(classes=(Words, ByLength))
+
+
+def encode(encoder: Encoder, objects: list[Any]) -> torch.Tensor:
+    encoded = encoder(encoder.get_collate_fn()(objects))
+    return encoded.values if isinstance(encoded, Embeddings) else encoded
+
+
+def change_a_weight(encoder: Encoder) -> None:
+    if isinstance(encoder, FasttextEncoder):  # its vectors are no parameters
+        vectors = encoder.vectors.vectors.copy()
+        vectors[0, 0] += 1
+        encoder.vectors = WordVectors(encoder.vectors.words, vectors, encoder.vectors.ngrams, 2, 4)
+        return
+    weight = next(iter(encoder.parameters()))
+    with torch.no_grad():
+        weight.view(-1)[0] += 1
+
+
+def test_no_encoder_is_forgotten() -> None:
+    public = {getattr(simlearn.encoders, name) for name in simlearn.encoders.__all__}
+    encoders = {cls for cls in public if inspect.isclass(cls) and issubclass(cls, Encoder)} - {Encoder}
+    assert encoders == FACTORIES.keys()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_embedding_an_object(case: Case, tmp_path: Path) -> None:
+    encoder, objects = case.build(tmp_path, False), case.objects()
+    embeddings = encode(encoder, objects)
+    assert embeddings.shape == (len(objects), encoder.embedding_size)
+    assert embeddings.isfinite().all()
+    torch.testing.assert_close(embeddings[2:3], encode(encoder, objects[2:3]), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_collate_is_picklable_and_light(case: Case, tmp_path: Path) -> None:
+    encoder, objects = case.build(tmp_path, False), case.objects()
+    content = pickle.dumps(encoder.get_collate_fn())
+    weights = sum(weight.nbytes for weight in encoder.parameters())
+    assert len(content) < max(weights / 5, 2_000)
+    batch = pickle.loads(content)(objects)
+    torch.testing.assert_close(encoder(batch), encode(encoder, objects))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_batch_moves_with_its_device_and_can_be_encoded_twice(case: Case, tmp_path: Path) -> None:
+    encoder = case.build(tmp_path, False)
+    batch = move(encoder.get_collate_fn()(case.objects()), "cpu")
+    torch.testing.assert_close(encoder(batch), encoder(batch), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_frozen_stays_in_eval_mode_without_gradients(case: Case, tmp_path: Path) -> None:
+    encoder = case.build(tmp_path, False)
+    assert not encoder.trainable
+    assert encoder.pretrained
+    assert encoder.train() is encoder
+    assert not any(module.training for module in encoder.modules())
+    assert not any(weight.requires_grad for weight in encoder.parameters())
+    first, second = encode(encoder, case.objects()), encode(encoder, case.objects())
+    assert not first.requires_grad
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("case", TRAINABLE)
+def test_trainable_gets_gradients_in_train_mode(case: Case, tmp_path: Path) -> None:
+    encoder = case.build(tmp_path, True)
+    assert encoder.trainable
+    assert all(module.training for module in encoder.modules())
+    first = encode(encoder, case.objects())
+    assert torch.equal(first, encode(encoder, case.objects())) != case.has_dropout
+    (first * torch.randn_like(first)).sum().backward()
+    waiting = [name for name, weight in encoder.named_parameters() if weight.requires_grad and weight.grad is None]
+    assert not waiting, "DDP would wait for them forever"
+    encoder.eval()
+    torch.testing.assert_close(encode(encoder, case.objects()), encode(encoder, case.objects()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fingerprint_changes_with_the_weights_alone(case: Case, tmp_path: Path) -> None:
+    encoder = case.build(tmp_path, case.can_train)
+    before = encoder.fingerprint()
+    encoder.eval()
+    encode(encoder, case.objects())
+    assert encoder.fingerprint() == before
+    encoder.train()
+    assert encoder.fingerprint() == before
+    assert case.build(tmp_path, case.can_train).fingerprint() == before
+    change_a_weight(encoder)
+    assert encoder.fingerprint() != before
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_saved_and_loaded(
+    case: Case, trainable: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    encoder, objects = case.build(tmp_path, trainable).eval(), case.objects()
+    folder = tmp_path / "saved"
+    capfd.readouterr()
+    with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
+        warnings.simplefilter("error")
+        save_component(encoder, folder)
+        check_folder(folder)
+        loaded = load_component(folder, Encoder, RESOLVER).eval()
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+    assert type(loaded) is type(encoder)
+    assert loaded.trainable == encoder.trainable
+    assert loaded.embedding_size == encoder.embedding_size
+    assert loaded.fingerprint() == encoder.fingerprint()
+    torch.testing.assert_close(encode(loaded, objects), encode(encoder, objects), rtol=0, atol=0)
+    save_component(loaded, folder)  # over itself
+    again = load_component(folder, Encoder, RESOLVER)
+    assert again.fingerprint() == encoder.fingerprint()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_meta_has_a_row_an_object(case: Case, tmp_path: Path) -> None:
+    encoder, objects = case.build(tmp_path, False), case.objects()
+    rows = encoder.extract_meta(objects)
+    assert len(rows) == len(objects)
+    assert all(len(column) == len(objects) for column in meta.columns(rows).values())
+    extract = encoder.get_meta_extractor()
+    if extract is not None:
+        assert pickle.loads(pickle.dumps(extract))(objects) == rows
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_half_precision(case: Case, tmp_path: Path) -> None:
+    encoder = case.build(tmp_path, False).to(torch.bfloat16)
+    assert len(encoder.fingerprint()) == 32
+    assert encode(encoder, case.objects()).isfinite().all()

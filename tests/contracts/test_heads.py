@@ -1,0 +1,200 @@
+"""What every head of simlearn must keep to, whatever it does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from simlearn import heads
+from simlearn.heads import (
+    EmptyHead,
+    EncoderHead,
+    GatedHead,
+    MLPHead,
+    SequentialHead,
+    SkipConnectionHead,
+    SoftmaxEmbeddingsHead,
+    StackedProjectionHead,
+    SwitchHead,
+    WideningHead,
+)
+from simlearn.meta import Meta, columns
+from simlearn.persistence import LoadError, check_folder, load_component, save_component
+
+SIZE = 8
+ROWS = 12
+SHAPES = [(ROWS, SIZE), (ROWS, 3, SIZE)]
+
+Factory = Callable[[float], EncoderHead]
+
+# One way to make each head, from a dropout.
+FACTORIES: dict[type[EncoderHead], Factory] = {
+    EmptyHead: lambda dropout: EmptyHead(SIZE, dropout=dropout),
+    GatedHead: lambda dropout: GatedHead(SIZE, dropout=dropout),
+    MLPHead: lambda dropout: MLPHead(SIZE, [16, 12], 5, activation="gelu", normalization="batch", dropout=dropout),
+    SequentialHead: lambda dropout: SequentialHead(
+        nn.Dropout(dropout), nn.Linear(SIZE, 6), nn.Tanh(), GatedHead(6), nn.LayerNorm(6), output_size=6
+    ),
+    SkipConnectionHead: lambda dropout: SkipConnectionHead(SIZE, dropout=dropout, skip_dropout=dropout, n_layers=2),
+    SoftmaxEmbeddingsHead: lambda dropout: SoftmaxEmbeddingsHead(3, 4, SIZE, dropout=dropout),
+    StackedProjectionHead: lambda dropout: StackedProjectionHead(SIZE, [16, 5], activation_fn="silu", dropout=dropout),
+    SwitchHead: lambda dropout: SwitchHead(
+        {
+            "text": MLPHead(SIZE, [16], 5, activation="gelu", dropout=dropout),
+            "image": SequentialHead(nn.Dropout(dropout), nn.Linear(SIZE, 5), output_size=5),
+        },
+        SIZE,
+        dropout=dropout,
+    ),
+    WideningHead: lambda dropout: WideningHead(SIZE, expansion_factor=2.0, activation_fn="elu", dropout=dropout),
+}
+NEED_META = {SwitchHead}
+
+META = columns([{"encoder": "image" if row % 3 else "text"} for row in range(ROWS)])
+
+each_head = pytest.mark.parametrize("cls", FACTORIES, ids=lambda cls: cls.__name__)
+each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
+
+
+def made(cls: type[EncoderHead], dropout: float = 0.0) -> EncoderHead:
+    torch.manual_seed(0)
+    return FACTORIES[cls](dropout)
+
+
+def vectors(shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def meta_for(cls: type[EncoderHead]) -> Meta | None:
+    return META if cls in NEED_META else None
+
+
+def test_no_head_is_forgotten() -> None:
+    public = {getattr(heads, name) for name in heads.__all__}
+    assert public - {EncoderHead} == set(FACTORIES), "give each head of simlearn.heads.__all__ a factory in this file"
+
+
+@each_head
+@each_shape
+def test_output_has_the_output_size(cls: type[EncoderHead], shape: tuple[int, ...]) -> None:
+    head = made(cls)
+    output = head(vectors(shape), meta_for(cls))
+    assert output.shape == (*shape[:-1], head.output_size)
+    assert output.dtype == torch.float32 and output.isfinite().all()
+
+
+@each_head
+def test_many_vectors_are_treated_one_by_one(cls: type[EncoderHead]) -> None:
+    head, x = made(cls).eval(), vectors((ROWS, 3, SIZE))
+    output = head(x, meta_for(cls))
+    for position in range(3):
+        torch.testing.assert_close(output[:, position], head(x[:, position], meta_for(cls)))
+
+
+@each_head
+def test_no_rows(cls: type[EncoderHead]) -> None:
+    head = made(cls)
+    assert head(torch.zeros(0, SIZE), columns([])).shape == (0, head.output_size)
+
+
+@each_head
+def test_meta_is_optional_or_asked_for(cls: type[EncoderHead]) -> None:
+    head, x = made(cls).eval(), vectors((ROWS, SIZE))
+    if cls in NEED_META:
+        with pytest.raises(ValueError, match="meta"):
+            head(x)
+    else:
+        assert torch.equal(head(x), head(x, META))
+
+
+@each_head
+@each_shape
+def test_gradients_reach_input_and_parameters(cls: type[EncoderHead], shape: tuple[int, ...]) -> None:
+    head, x = made(cls), vectors(shape).requires_grad_()
+    output = head(x, meta_for(cls))
+    (output * torch.randn(output.shape)).sum().backward()
+    assert x.grad is not None and x.grad.any()
+    for name, parameter in head.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 1e-6, name
+
+
+@each_head
+def test_input_is_left_as_it_is(cls: type[EncoderHead]) -> None:
+    x = vectors((ROWS, SIZE))
+    made(cls, dropout=0.5)(x, meta_for(cls))
+    assert torch.equal(x, vectors((ROWS, SIZE)))
+
+
+@each_head
+@each_shape
+def test_saved_and_loaded_is_the_same_to_the_bit(
+    cls: type[EncoderHead], shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    head, x = made(cls, dropout=0.25), vectors(shape)
+    head(x, meta_for(cls))  # batch statistics
+    with torch.no_grad():
+        for parameter in head.parameters():  # away from the initial values, which a fresh head has by itself
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    save_component(head, tmp_path)
+    check_folder(tmp_path)
+    loaded = load_component(tmp_path, EncoderHead)
+    assert type(loaded) is cls
+    assert loaded.output_size == head.output_size and loaded.input_embedding_size == SIZE
+    assert loaded.get_config_dict() == head.get_config_dict()
+    assert torch.equal(loaded.eval()(x, meta_for(cls)), head.eval()(x, meta_for(cls)))
+    assert repr(loaded) == repr(head)
+
+
+@each_head
+def test_load_is_the_inverse_of_save(cls: type[EncoderHead], tmp_path: Path) -> None:
+    head, x = made(cls).eval(), vectors((ROWS, SIZE))
+    head.save(str(tmp_path / "new folder"))
+    assert torch.equal(cls.load(str(tmp_path / "new folder")).eval()(x, meta_for(cls)), head(x, meta_for(cls)))
+
+
+@each_head
+def test_missing_weights_raise(cls: type[EncoderHead], tmp_path: Path) -> None:
+    save_component(made(cls), tmp_path)
+    for file in tmp_path.rglob("*.safetensors"):
+        file.unlink()
+    with pytest.raises(LoadError, match="missing"):
+        load_component(tmp_path, EncoderHead)
+
+
+@each_head
+def test_dropout_is_for_training_only(cls: type[EncoderHead]) -> None:
+    head, x = made(cls, dropout=0.5), vectors((ROWS, SIZE))
+    assert torch.equal(head.eval()(x, meta_for(cls)), made(cls).eval()(x, meta_for(cls)))
+    head.train()
+    assert not torch.equal(head(x, meta_for(cls)), head(x, meta_for(cls)))
+
+
+@each_head
+@each_shape
+def test_half_precision_is_finite(cls: type[EncoderHead], shape: tuple[int, ...]) -> None:
+    head, x = made(cls), vectors(shape).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = head(x, meta_for(cls))
+    output.float().sum().backward()
+    assert output.isfinite().all() and x.grad is not None and x.grad.isfinite().all()
+    in_bfloat16 = made(cls).bfloat16()(vectors(shape).bfloat16(), meta_for(cls))
+    assert in_bfloat16.dtype == torch.bfloat16 and in_bfloat16.isfinite().all()
+
+
+@each_head
+def test_config_is_json(cls: type[EncoderHead]) -> None:
+    config = made(cls, dropout=0.25).get_config_dict()
+    assert json.loads(json.dumps(config, allow_nan=False)) == config
+    assert config["input_embedding_size"] == SIZE
+
+
+@each_head
+def test_sizes_and_dropout_are_checked(cls: type[EncoderHead]) -> None:
+    with pytest.raises(ValueError, match="dropout"):
+        made(cls, dropout=1.5)

@@ -1,0 +1,82 @@
+"""The multi-layer perceptron."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import nn
+
+from simlearn.heads import MLPHead
+
+
+def kinds(head: MLPHead) -> list[str]:
+    return [type(layer).__name__.lstrip("_") for layer in head.layers]
+
+
+def test_order_of_layers() -> None:
+    head = MLPHead(4, [8, 6], 2, activation="gelu", normalization="layer", dropout=0.1)
+    assert kinds(head) == ["Linear", "LayerNorm", "GELU", "Dropout"] * 2 + ["Linear"]
+    assert kinds(MLPHead(4, [8], 2, normalization="batch")) == ["Linear", "RowBatchNorm", "ReLU", "Linear"]
+    assert kinds(MLPHead(4, [], 2, normalization="batch", dropout=0.5)) == ["Linear"]
+    assert head.output_size == 2
+
+
+def test_dropout_falls_on_input_and_hidden_values() -> None:
+    torch.manual_seed(0)
+    head = MLPHead(50, [50], 50, activation="identity", dropout=0.5)
+    with torch.no_grad():
+        for layer in head.layers:
+            if isinstance(layer, nn.Linear):
+                layer.weight.copy_(torch.eye(50))
+                layer.bias.zero_()
+    output = head(torch.ones(200, 50))
+    assert set(output.unique().tolist()) == {0.0, 4.0}  # kept twice, each time doubled
+    assert output.eq(4).float().mean().item() == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (3, 2, 4)])
+def test_batch_normalisation_is_over_all_vectors(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    head = MLPHead(4, [5], 5, activation="identity", normalization="batch")
+    hidden = head.layers[:3](torch.randn(shape)).flatten(0, -2)
+    torch.testing.assert_close(hidden.mean(0), torch.zeros(5), atol=1e-6, rtol=0)
+    torch.testing.assert_close(hidden.var(0, correction=0), torch.ones(5), atol=1e-3, rtol=0)
+
+
+def test_a_last_batch_of_one_does_not_end_the_training() -> None:
+    head = MLPHead(4, [5], 3, normalization="batch")
+    x = torch.randn(1, 4)
+    in_training = head(x)
+    assert torch.equal(in_training, head.eval()(x))
+    assert head.train()(torch.empty(0, 4)).shape == (0, 3)
+
+
+@pytest.mark.parametrize(("hidden", "output"), [([0], 2), ([3], 0)])
+def test_bad_sizes(hidden: list[int], output: int) -> None:
+    with pytest.raises(ValueError, match="hidden and output must be at least 1"):
+        MLPHead(4, hidden, output)
+
+
+def test_unknown_names() -> None:
+    group: Any = "group"
+    with pytest.raises(ValueError, match="unknown normalization 'group'; known are 'batch', 'layer'"):
+        MLPHead(4, [3], 2, normalization=group)
+    with pytest.raises(ValueError, match="unknown activation"):
+        MLPHead(4, [3], 2, activation="step")
+
+
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+def test_learns(normalization: Literal["batch", "layer"] | None) -> None:
+    torch.manual_seed(0)
+    head = MLPHead(2, [16], 1, activation="tanh", normalization=normalization)
+    x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    y = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = (head(x) - y).square().mean()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.01
