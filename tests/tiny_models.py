@@ -1,4 +1,4 @@
-"""Tiny models with random weights, built in a moment and without network. Every call with one seed gives the same weights."""
+"""Tiny models with random weights, built in a moment and without network. One seed always gives the same weights."""
 
 from __future__ import annotations
 
@@ -29,11 +29,19 @@ def tiny_tokenizer(max_length: int = 64) -> Any:
     tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    names = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **names)
 
 
-def tiny_transformer(path: str | Path, *, hidden_size: int = 32, seed: int = 0, dtype: torch.dtype = torch.float32) -> str:
+def tiny_transformer(
+    path: str | Path, *, hidden_size: int = 32, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> str:
     """Write a two-layer BERT with its tokenizer into a folder; returns the folder."""
     from transformers import BertConfig, BertModel
 
@@ -117,7 +125,7 @@ def tiny_convnext(*, seed: int = 0) -> tuple[Any, Any]:
 
 
 def tiny_resnet(*, seed: int = 0) -> tuple[Any, Any]:
-    """A two-stage ResNet with batch normalisation for 32 x 32 images, with 16 channels at the end, and its processor."""
+    """A two-stage ResNet (batch normalisation) for 32 x 32 images, with 16 channels at the end, and its processor."""
     from transformers import ResNetConfig, ResNetModel, ViTImageProcessorPil
 
     config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")

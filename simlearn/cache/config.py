@@ -27,14 +27,14 @@ class CacheType(str, Enum):
 class CacheConfig:
     """How frozen encoders are cached: each distinct object is encoded once, then a batch is a tensor of row numbers.
 
-    Objects are told apart by their content, so the cache is right for every data set, order and worker. Random augmentation
-    makes new content in every epoch: exclude such encoders with `CacheType.NONE`.
+    Objects are told apart by their content, so the cache is right for every data set, order and worker. Random
+    augmentation makes new content in every epoch: exclude such encoders with `CacheType.NONE`.
 
     Args:
         cache_type: for all frozen encoders.
         mapping: for single ones, by name; it goes before `cache_type`.
-        key_extractors: for objects whose content has no key (see `simlearn.hashing.content_key`) or is large: a function
-            from the object to something smaller that tells it apart; one for all encoders, or by encoder name.
+        key_extractors: for objects whose content has no key (see `simlearn.hashing.content_key`) or is large: a
+            function from the object to something smaller that tells it apart; one for all encoders, or by encoder name.
         batch_size: objects encoded at once while filling.
     """
 

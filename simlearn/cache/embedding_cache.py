@@ -142,8 +142,8 @@ class EmbeddingCache:
             encoded: Any = encoder(move(collator.collate_fns[0](batch), device))
             if isinstance(encoded, Embeddings) and encoded.is_multi_vector:
                 raise ValueError(
-                    f"encoder {part.encoder!r} gives many vectors an object, which cannot be cached in memory; pool them in "
-                    f"the encoder, or set CacheConfig(mapping={{{part.encoder!r}: CacheType.NONE}})"
+                    f"encoder {part.encoder!r} gives many vectors an object, which cannot be cached in memory; pool "
+                    f"them in the encoder, or set CacheConfig(mapping={{{part.encoder!r}: CacheType.NONE}})"
                 )
             return encoded if isinstance(encoded, Embeddings) else Embeddings(encoded)
 
@@ -202,8 +202,8 @@ class _Lookup:
             return CachedRows(self.table.rows(_keys(objects, self.extractor, self.encoder)))
         except KeyError:
             raise ValueError(
-                f"the cache of encoder {self.encoder!r} has never seen an object of this batch: its content changes from "
-                f"epoch to epoch (random augmentation?). Set CacheConfig(mapping={{{self.encoder!r}: CacheType.NONE}})"
+                f"the cache of encoder {self.encoder!r} has never seen an object of this batch: its content "
+                f"changes from epoch to epoch (random augmentation?). Set CacheConfig(mapping={{{self.encoder!r}: CacheType.NONE}})"
             ) from None
 
 

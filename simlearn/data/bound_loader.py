@@ -53,7 +53,7 @@ class BoundLoader:
         self.world_size = world_size
         self.table = table
         self._plan = recipe.epoch_plan(training)
-        self._length = None if self._plan is None else self._plan.length(world_size, self.drop_last)
+        self.batch_count = None if self._plan is None else self._plan.length(world_size, self.drop_last)
         self._epoch = 0
         self._start = 0
         self._yielded = 0
@@ -80,16 +80,16 @@ class BoundLoader:
         Raises:
             TypeError: where that is not known before the end.
         """
-        if self._length is None:
+        if self.batch_count is None:
             raise TypeError("a stream has no length")
-        return self._length
+        return self.batch_count
 
     def state_dict(self) -> dict[str, int]:
         """The epoch and the number of its batches that were trained on."""
         # Lightning fetches one batch ahead of a loader without length, to know which is the last.
-        ahead = int(self._length is None and not self._exhausted and self._yielded > self._start)
+        ahead = int(self.batch_count is None and not self._exhausted and self._yielded > self._start)
         batches = self._yielded - ahead
-        if self._exhausted or (self._length is not None and batches >= self._length):
+        if self._exhausted or (self.batch_count is not None and batches >= self.batch_count):
             return {"epoch": self._epoch + 1, "batches": 0}
         return {"epoch": self._epoch, "batches": batches}
 

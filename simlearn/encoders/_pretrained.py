@@ -11,12 +11,13 @@ from typing import Any
 
 from simlearn.persistence import LoadError, UntrustedError, check_folder, read_json
 
-# What sentence-transformers writes about a transformer. Older keys (`tokenizer_name_or_path`, `model_args`) name files elsewhere.
+# What sentence-transformers writes about a transformer. Older keys (`tokenizer_name_or_path`, `model_args`) name files
+# elsewhere.
 _TRANSFORMER_KEYS = frozenset(
     "transformer_task modality_config module_output_name processing_kwargs unpad_inputs query_length document_length"
     " query_expansion max_seq_length do_lower_case".split()
 )
-# They change from one save to the next, or say where a model came from, not what it computes; dtypes come with the weights.
+# They change from one save to the next, or say where a model came from, not what it computes. Weights tell their dtype.
 _VOLATILE_KEYS = frozenset(
     "_name_or_path transformers_version architectures dtype torch_dtype use_cache _attn_implementation processor_class"
     " image_processor_type".split()
@@ -26,8 +27,9 @@ _VOLATILE_KEYS = frozenset(
 @contextmanager
 def quiet(*, reports: bool = True) -> Iterator[None]:
     """Without the progress bars of transformers; without its load reports too where the caller looks at them itself."""
-    from transformers.utils import logging
+    import transformers
 
+    logging: Any = transformers.utils.logging
     had_bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     if not reports:
@@ -72,9 +74,10 @@ def check_pretrained_folder(folder: Path) -> None:
 
 
 def _check_attention(file: Path, config: Any) -> None:
-    for key in ("attn_implementation", "_attn_implementation"):
-        if isinstance(config, dict) and "/" in str(config.get(key)):
-            raise UntrustedError(f"{file} asks for the attention kernel {config[key]!r}, which is code from elsewhere")
+    for key, value in config.items() if isinstance(config, dict) else ():
+        if key in ("attn_implementation", "_attn_implementation") and "/" in str(value):
+            raise UntrustedError(f"{file} asks for the attention kernel {value!r}, which is code from elsewhere")
+        _check_attention(file, value)  # that of a model within the model
 
 
 def _check_transformer(file: Path, config: Any) -> None:
@@ -110,7 +113,7 @@ def settings_of(config: Mapping[str, Any]) -> Any:
 
 
 def tokenizer_settings(tokenizer: Any) -> Any:
-    """What of a tokenizer decides its tokens: a digest of the vocabulary and rules, and its limits and special tokens."""
+    """What of a tokenizer decides its tokens: a digest of vocabulary and rules, its limits and its special tokens."""
     from tokenizers import Tokenizer
 
     rules = getattr(tokenizer, "backend_tokenizer", tokenizer)

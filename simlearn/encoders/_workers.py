@@ -13,8 +13,8 @@ def light_method(encoder: Encoder, base: type[Encoder], name: str) -> Callable[[
     """The method `name`, which a subclass of `base` must define so that pickling it carries no encoder along.
 
     Raises:
-        TypeError: when the subclass does not define it, or defines an instance method: its pickle would take all weights
-            to every worker.
+        TypeError: when the subclass does not define it, or defines an instance method: its pickle would take all
+            weights to every worker.
     """
     cls = type(encoder)
     found = inspect.getattr_static(cls, name)
@@ -22,7 +22,7 @@ def light_method(encoder: Encoder, base: type[Encoder], name: str) -> Callable[[
         raise TypeError(f"{cls.__name__} must define {name}(record), as a @staticmethod")
     if not isinstance(found, (staticmethod, classmethod)):
         raise TypeError(
-            f"{cls.__name__}.{name} must be a @staticmethod or @classmethod: loading runs in workers, which get no encoder"
+            f"{cls.__name__}.{name} must be a @staticmethod or @classmethod: it runs in workers, which get no encoder"
         )
     method: Callable[[Any], Any] = getattr(cls, name)
     return method

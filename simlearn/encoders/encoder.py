@@ -20,16 +20,18 @@ MetaExtractor: TypeAlias = Callable[[list[Any]], list[dict[str, Any]]]
 class Encoder(nn.Module):
     """Turns objects into embeddings.
 
-    A subclass implements `embedding_size` and `forward`, and usually `get_collate_fn`, which turns a list of objects into
-    what `forward` takes. It is part of the servable, so training code stays out of it. `save` and `load` work for every
-    encoder whose constructor arguments `get_config_dict` returns; override both otherwise, and write only safetensors,
-    JSON, npy or text files.
+    A subclass implements `embedding_size` and `forward`, and usually `get_collate_fn`, which turns a list of objects
+    into what `forward` takes. It is part of the servable, so training code stays out of it. `save` and `load` work for
+    every encoder whose constructor arguments `get_config_dict` returns; override both otherwise, and write only
+    safetensors, JSON, npy or text files.
     """
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes the weights. A frozen encoder stays in eval mode, without gradients, out of the
-        optimiser and out of the checkpoint. Default: True, for encoders that start from nothing.
+        """Whether training changes the weights.
+
+        A frozen encoder stays in eval mode, without gradients, out of the optimiser and out of the checkpoint. Default:
+        True, for encoders that start from nothing.
         """
         return True
 
@@ -106,7 +108,7 @@ class Encoder(nn.Module):
         digest.update(self.fingerprint_settings().encode())
         for name, tensor in sorted(self.fingerprint_weights().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     def fingerprint_settings(self) -> str:
@@ -116,7 +118,7 @@ class Encoder(nn.Module):
         return repr(sorted(self.get_config_dict().items()))
 
     def fingerprint_weights(self) -> dict[str, Tensor]:
-        """The weights that decide the embeddings, by name. Default: all; leave out those that no embedding depends on."""
+        """The weights that decide the embeddings, by name. Default: all. Leave out those that no embedding needs."""
         return self.state_dict()
 
     def save(self, output_path: str) -> None:

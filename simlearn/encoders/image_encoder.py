@@ -64,7 +64,7 @@ class ImageEncoder(Encoder):
                 )
             model, processor = _load(os.fspath(model), local_files_only)
         _check_model(model, processor)
-        self.model = model
+        self.model: Any = model
         self.processor = processor
         self._trainable = trainable
         self._pooling = pooling
@@ -126,7 +126,7 @@ class ImageEncoder(Encoder):
                 parameter.requires_grad_(False)
 
     def _try_out(self) -> int:
-        """The embedding size. Configurations name it in a dozen ways; a processor of another model is found here too."""
+        """The embedding size, which configurations name in a dozen ways; a processor that does not fit fails here."""
         from PIL import Image
 
         batch = self.get_collate_fn()([Image.new("RGB", (32, 32))])
@@ -181,21 +181,23 @@ class ImageCollate:
         for image in images:
             if not isinstance(image, Image.Image):
                 raise TypeError(
-                    f"ImageEncoder encodes PIL images, got {type(image).__name__}; open files with PIL.Image.open, and if "
-                    "the image is a field of the object, pick it with Field(name, encoder) or Fields(name=encoder)"
+                    f"ImageEncoder encodes PIL images, got {type(image).__name__}; open files with PIL.Image.open, and "
+                    "if the image is a field of the object, pick it with Field(name, encoder) or Fields(name=encoder)"
                 )
         return dict(self.processor(images=[image.convert("RGB") for image in images], return_tensors="pt"))
 
 
 def _load(path: str, local_files_only: bool) -> tuple[Any, Any]:
     """A model and its processor. The processor is the one of PIL, so that every machine sees the same pixels."""
-    from transformers import AutoImageProcessor, AutoModel
+    import transformers
 
+    auto_model: Any = transformers.AutoModel
+    auto_processor: Any = transformers.AutoImageProcessor
     with quiet(reports=False):
-        model, info = AutoModel.from_pretrained(
+        model, info = auto_model.from_pretrained(
             path, dtype="auto", local_files_only=local_files_only, trust_remote_code=False, output_loading_info=True
         )
-        processor = AutoImageProcessor.from_pretrained(
+        processor = auto_processor.from_pretrained(
             path, backend="pil", local_files_only=local_files_only, trust_remote_code=False
         )
     # A checkpoint trained for another task may lack the pooler, which would then be random, in each process anew.
@@ -208,14 +210,16 @@ def _load(path: str, local_files_only: bool) -> tuple[Any, Any]:
 
 
 def _check_model(model: Any, processor: Any) -> None:
-    from transformers import MODEL_MAPPING
+    import transformers
 
-    if not isinstance(model, nn.Module) or type(getattr(model, "config", None)) not in MODEL_MAPPING:
+    classes: Any = transformers.MODEL_MAPPING
+    config = type(getattr(model, "config", None))
+    if not isinstance(model, nn.Module) or config not in classes:
         raise TypeError(f"model must be a name, a path or a model that AutoModel builds, got {type(model).__name__}")
-    built = MODEL_MAPPING[type(model.config)]
+    built = classes[config]
     if type(model) not in (built if isinstance(built, (list, tuple)) else (built,)):
         raise TypeError(
-            f"a {type(model).__name__} could not be loaded again, AutoModel builds a {built}; pass the backbone inside it"
+            f"a {type(model).__name__} could not be loaded again, AutoModel builds {built}; pass the backbone inside it"
         )
     if not hasattr(processor, "to_dict") or not hasattr(processor, "save_pretrained"):
         raise TypeError(f"a model that is given needs processor=, its image processor; got {type(processor).__name__}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from pathlib import Path
@@ -18,6 +17,7 @@ from simlearn.encoders._pretrained import (
     settings_of,
     tokenizer_settings,
 )
+from simlearn.encoders._text_collate import TextCollate
 from simlearn.encoders.encoder import CollateFn, Encoder
 from simlearn.encoders.prompted import Prompted
 from simlearn.persistence import read_json, write_json
@@ -33,9 +33,9 @@ class TextEncoder(Encoder):
     """Encodes texts as `SentenceTransformer.encode` does: tokenise, transform, pool, and whatever the model adds.
 
     Args:
-        model: name or path of a sentence-transformers model, or of a transformer (pooled by the mean of its tokens); or a
-            `SentenceTransformer`, which is shared and not changed, but for its mode and `requires_grad`. Code that comes
-            with a model is never run.
+        model: name or path of a sentence-transformers model, or of a transformer (pooled by the mean of its tokens); or
+            a `SentenceTransformer`, which is shared and not changed, but for its mode and `requires_grad`. Code that
+            comes with a model is never run.
         trainable: whether training changes the weights.
         max_length: longest text in tokens, the rest is cut off. None: the model's own limit.
         prompt: what is put before every text. None: the model's default prompt, if it has one. For another prompt in
@@ -95,7 +95,7 @@ class TextEncoder(Encoder):
         return self._embedding_size
 
     def with_prompt(self, prompt: str) -> Prompted:
-        """This encoder with another prompt, for one tower or field: `text.with_prompt("query: ")`. Weights are shared."""
+        """This encoder, weights shared, with another prompt for one tower or field: `text.with_prompt("query: ")`."""
         return Prompted(self, prompt)
 
     def get_collate_fn(self) -> CollateFn:
@@ -120,12 +120,14 @@ class TextEncoder(Encoder):
         """Tokenizer, lengths, prompt, and the configuration of every module."""
         settings: list[Any] = [self._max_length, self._own_prompt(), self.embedding_size]
         shared: dict[int, Any] = {}  # every layer of a transformer holds the same configuration
+        part: Any
         for part in self.model.modules():
             if hasattr(part, "get_config_dict"):
                 settings.append([type(part).__qualname__, settings_of(part.get_config_dict())])
-            if (tokenizer := getattr(part, "tokenizer", None)) is not None and id(tokenizer) not in shared:
+            tokenizer, config = getattr(part, "tokenizer", None), getattr(part, "config", None)
+            if tokenizer is not None and id(tokenizer) not in shared:
                 shared[id(tokenizer)] = tokenizer_settings(tokenizer)
-            if hasattr(config := getattr(part, "config", None), "to_dict") and id(config) not in shared:
+            if config is not None and hasattr(config, "to_dict") and id(config) not in shared:
                 shared[id(config)] = settings_of(config.to_dict())
         return json.dumps([settings, list(shared.values())])
 
@@ -180,7 +182,7 @@ class TextEncoder(Encoder):
     def _checked_length(self, max_length: int) -> int:
         limits = [_positions(part) for part in self.model[0].modules()]
         longest = min((limit for limit in limits if limit is not None), default=None)
-        if not hasattr(self.model[0], "processor"):
+        if not any(hasattr(part, "processor") for part in self.model[0].modules()):
             raise ValueError(f"a {type(self.model[0]).__name__} cuts no texts; leave max_length out")
         if max_length < 1 or (longest is not None and max_length > longest):
             raise ValueError(f"max_length must be between 1 and the model's {longest or 'limit'}, got {max_length}")
@@ -195,61 +197,6 @@ class TextEncoder(Encoder):
             if isinstance(pooler, nn.Module) and "pooler_output" not in outputs:
                 idle.append(pooler)
         return idle
-
-
-class TextCollate:
-    """Tokenises texts. A worker gets the tokenizer without the weights.
-
-    Args:
-        input_module: the first module of a `SentenceTransformer`.
-        prompt: what is put before every text.
-        max_length: longest text in tokens; None for the module's own limit.
-    """
-
-    def __init__(self, input_module: Any, prompt: str | None, max_length: int | None) -> None:
-        self.input_module = input_module
-        self.prompt = prompt
-        self.max_length = max_length
-
-    def __call__(self, texts: list[Any]) -> dict[str, Any]:
-        """Turn N texts into a dictionary of tensors, an empty one for no texts.
-
-        Raises:
-            TypeError: for an object that is no text.
-        """
-        for text in texts:
-            if not isinstance(text, str):
-                raise TypeError(
-                    f"TextEncoder encodes str, got {type(text).__name__}; if the text is a field of the object, pick it "
-                    "with Field(name, encoder) or Fields(name=encoder)"
-                )
-        if not texts:
-            return {}
-        limit = {} if self.max_length is None else {"processing_kwargs": {"text": {"max_length": self.max_length}}}
-        return dict(self.input_module.preprocess(list(texts), prompt=self.prompt or None, **limit))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "input_module": _without_weights(self.input_module)}
-
-
-class _NoWeights(nn.Module):
-    """Stands for a network in a worker: tokenising asks at most for its configuration."""
-
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.config = config
-
-
-def _without_weights(input_module: nn.Module) -> nn.Module:
-    from sentence_transformers.base.modules import InputModule
-
-    # Routers hold input modules in containers; whatever else is below an input module is the network.
-    kept = (InputModule, nn.ModuleDict, nn.Sequential)
-    parts = [part for part in input_module.modules() if not isinstance(part, kept)]
-    light: nn.Module = copy.deepcopy(
-        input_module, {id(part): _NoWeights(getattr(part, "config", None)) for part in parts}
-    )
-    return light
 
 
 def _positions(part: nn.Module) -> int | None:

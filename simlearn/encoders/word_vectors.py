@@ -1,9 +1,9 @@
 """Word vectors as plain arrays: a table of words and, for words it lacks, the n-grams of fastText.
 
-A word's vector is its row in `vectors`. A word without a row has the mean of the vectors of its character n-grams: the word
-is put between `<` and `>`, each n-gram of its UTF-8 characters is hashed (32-bit FNV-1a, with signed bytes, as fastText does),
-and the hash modulo the number of rows picks a row of `ngrams`. (Bojanowski et al., Enriching Word Vectors with Subword
-Information, 2017, https://arxiv.org/abs/1607.04606.)
+A word's vector is its row in `vectors`. A word without a row has the mean of the vectors of its character n-grams: the
+word is put between `<` and `>`, each n-gram of its UTF-8 characters is hashed (32-bit FNV-1a, with signed bytes, as
+fastText does), and the hash modulo the number of rows picks a row of `ngrams`. (Bojanowski et al., Enriching Word
+Vectors with Subword Information, 2017, https://arxiv.org/abs/1607.04606.)
 """
 
 from __future__ import annotations
@@ -100,11 +100,14 @@ class WordVectors:
         if self.ngrams is None or known.all():
             return found, known
         unknown = np.flatnonzero(~known)
-        owners, buckets = ngram_buckets([words[row] for row in unknown], self.min_n, self.max_n, len(self.ngrams))
-        sums = np.zeros((len(unknown), self.size), dtype=np.float32)
-        np.add.at(sums, owners, self.ngrams[buckets])
-        counts = np.bincount(owners, minlength=len(unknown))[:, None]
-        found[unknown] = sums / np.maximum(counts, 1)
+        owners, buckets = ngram_buckets(
+            [words[row] for row in unknown.tolist()], self.min_n, self.max_n, len(self.ngrams)
+        )
+        order = owners.argsort(kind="stable")
+        owners = owners[order]
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        sums = np.add.reduceat(self.ngrams[buckets[order]], starts, axis=0, dtype=np.float32)
+        found[unknown[owners[starts]]] = sums / np.diff(starts, append=len(owners))[:, None]
         return found, np.ones(len(words), dtype=np.bool_)
 
     @cached_property
@@ -113,9 +116,11 @@ class WordVectors:
         digest = blake2b(repr((self.min_n, self.max_n, len(self.words))).encode(), digest_size=16)
         digest.update("\n".join(self.words).encode("utf-8", "surrogatepass"))
         for table in (self.vectors, self.ngrams):
-            digest.update(repr(table if table is None else (str(table.dtype), table.shape)).encode())
-            for start in range(0, 0 if table is None else len(table), 65_536):  # a mapped table is read in parts
-                digest.update(np.ascontiguousarray(table[start : start + 65_536]))  # type: ignore[index]
+            if table is None:
+                continue
+            digest.update(f"{table.dtype} {table.shape}".encode())
+            for start in range(0, len(table), 65_536):  # a mapped table is read in parts
+                digest.update(np.ascontiguousarray(table[start : start + 65_536]).data)
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
@@ -173,8 +178,8 @@ def ngram_buckets(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Hash the character n-grams of words as fastText does, all words at once.
 
-    Every n-gram starts at a character; all starts grow together, byte by byte, and those that complete a character yield an
-    n-gram.
+    Every n-gram starts at a character; all starts grow together, byte by byte, and those that complete a character
+    yield an n-gram.
 
     Args:
         words: U words.

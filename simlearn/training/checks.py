@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from simlearn.data.batch import collate_samples
 from simlearn.data import SimilarityDataLoader
+from simlearn.data.batch import collate_samples
 from simlearn.losses import SimilarityLoss
 from simlearn.relations import Relation, RelationKind
 
@@ -26,8 +26,8 @@ def check_data(loader: SimilarityDataLoader, loss: SimilarityLoss, world_size: i
     """
     if loader.relation not in loss.relations:
         raise TypeError(
-            f"{type(loss).__name__} learns from {' or '.join(sorted(map(str, loss.relations)))}, {type(loader).__name__} "
-            f"gives {loader.relation}"
+            f"{type(loss).__name__} learns from {' or '.join(sorted(map(str, loss.relations)))}, "
+            f"{type(loader).__name__} gives {loader.relation}"
         )
     wants_positive, wants_negative = loss.needs_positives, loss.needs_negatives
     in_batch = loss.takes_batch_as_negatives
@@ -55,7 +55,7 @@ def check_data(loader: SimilarityDataLoader, loss: SimilarityLoss, world_size: i
 
 
 def _relations(loader: SimilarityDataLoader) -> Iterator[Relation]:
-    """Relations of runs of samples, the first sample in each of them: sorted data shows its differences that way too."""
+    """Relations of runs of samples, each with the very first one: sorted data shows its differences that way too."""
     samples = iter(loader.source)
     first = list(islice(samples, _CHUNK))
     chunk: list[Any] = first

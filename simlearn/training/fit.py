@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import EarlyStopping
-from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
-from pytorch_lightning.trainer.states import TrainerFn
 
 from simlearn.data import GroupSimilarityDataLoader, SimilarityDataLoader
 from simlearn.losses import ClassLoss
+from simlearn.training.arguments import check_arguments, check_trainable, check_trainer
 from simlearn.training.callbacks import BestWeights, FitProgressBar
 from simlearn.training.checks import check_data
 from simlearn.training.trainable_model import TrainableModel
@@ -78,9 +76,9 @@ def fit(
 ) -> None:
     """Train a model.
 
-    Without a trainer, one is made from `trainer_defaults`: with validation data it stops when the validation loss no longer
-    falls and puts the best weights back; without, it trains 10 epochs. With a trainer of yours, that one decides; callbacks
-    added to it for the time of the fit are removed again.
+    Without a trainer, one is made from `trainer_defaults`: with validation data it stops when the validation loss no
+    longer falls and puts the best weights back; without, it trains 10 epochs. With a trainer of yours, that one
+    decides; callbacks added to it for the time of the fit are removed again.
 
     Args:
         trainable_model: the model; its weights change, nothing else does.
@@ -94,10 +92,8 @@ def fit(
         ValueError: when there is nothing to train, or the data cannot teach it; and for a Trainer that has finished.
         NotImplementedError: for strategies that simlearn was never tested with.
     """
-    loaders = _check_arguments(trainable_model, train_dataloader, val_dataloader, trainer)
-    train, validation = loaders
-    own = trainer is None
-    with _quiet(own):
+    train, validation = check_arguments(trainable_model, train_dataloader, val_dataloader, trainer)
+    with _quiet(trainer is None):
         if trainer is None:
             arguments = trainer_defaults(trainable_model, train, validation)
             if validation is not None:
@@ -105,8 +101,9 @@ def fit(
             else:
                 print(f"No validation data: training for {_EPOCHS_WITHOUT_VALIDATION} epochs.")
             trainer = pl.Trainer(**arguments)
-        _check_trainer(trainer)
-        _check_teachable(trainable_model, train, trainer.world_size)
+        check_trainer(trainer)
+        check_trainable(trainable_model, train, trainer.world_size)
+        check_data(train, trainable_model.loss, trainer.world_size)
         _find_classes(trainable_model, train)
         callbacks = list(trainer.callbacks)  # type: ignore[attr-defined]
         trainable_model.use_loaders(train, validation)
@@ -116,73 +113,6 @@ def fit(
             trainable_model.use_loaders(None, None)
             trainer.callbacks[:] = callbacks  # type: ignore[attr-defined]
     _write_card(trainable_model, train, validation, trainer)
-
-
-def _check_arguments(
-    model: Any, train: Any, validation: Any, trainer: Any
-) -> tuple[SimilarityDataLoader, SimilarityDataLoader | None]:
-    if not isinstance(model, TrainableModel):
-        raise TypeError(f"fit trains a TrainableModel, got a {type(model).__name__}; subclass simlearn.TrainableModel")
-    for name, loader in (("train_dataloader", train), ("val_dataloader", validation)):
-        if isinstance(loader, pl.Trainer):
-            raise TypeError(
-                f"{name} got a Trainer; pass it by keyword: simlearn.fit(model, train_dataloader=..., trainer=...)"
-            )
-        if loader is not None and not isinstance(loader, SimilarityDataLoader):
-            raise TypeError(
-                f"{name} must be a SimilarityDataLoader, got a {type(loader).__name__}; wrap your data, for instance in "
-                "PairsSimilarityDataLoader(data, batch_size=...)"
-            )
-    if train is None:
-        raise TypeError("fit needs train_dataloader=")
-    if trainer is not None and not isinstance(trainer, pl.Trainer):
-        raise TypeError(
-            f"trainer must be a pytorch_lightning.Trainer, got {type(trainer).__module__}.{type(trainer).__name__}; simlearn "
-            "uses the package pytorch_lightning, whose classes are not those of the package lightning"
-        )
-    return train, validation
-
-
-def _check_trainer(trainer: pl.Trainer) -> None:
-    if type(trainer.strategy) not in (SingleDeviceStrategy, DDPStrategy):
-        raise NotImplementedError(
-            f"simlearn trains on a single device or with DDP, not yet with {type(trainer.strategy).__name__}; take "
-            "Trainer(strategy='ddp') or strategy='auto'"
-        )
-    fitted = trainer.state.fn is TrainerFn.FITTING and trainer.state.finished
-    limit = trainer.max_epochs
-    if fitted and (trainer.should_stop or (limit is not None and 0 <= limit <= trainer.current_epoch)):
-        raise ValueError(
-            f"this Trainer has finished (max_epochs={limit}, {trainer.current_epoch} done) and would not train a step; "
-            "make a new one, or raise trainer.fit_loop.max_epochs"
-        )
-
-
-def _check_teachable(model: TrainableModel, train: SimilarityDataLoader, world_size: int) -> None:
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ValueError(
-            "nothing is trainable: all encoders are frozen and neither head nor loss has parameters; configure a head such "
-            "as SkipConnectionHead, or pass trainable=True to an encoder"
-        )
-    if not model.model.is_symmetric and train.kind.shared:
-        raise TypeError(
-            f"{type(train).__name__} gives objects of one kind, the model has a tower for queries and one for documents; "
-            "give pairs or rankings"
-        )
-    check_data(train, model.loss, world_size)
-    batches = None if train.is_stream else train.bind(list, training=True, world_size=world_size)
-    if batches is not None and batches._length == 0:
-        raise ValueError(
-            f"the training data does not fill one batch: {train!r} on {world_size} process(es), and incomplete batches are "
-            "dropped in training; make batch_size smaller, or pass drop_last=False"
-        )
-    sizes = {role: model.model.tower(role).embedding_size for role in ("query", "document")}  # type: ignore[arg-type]
-    if isinstance(model.model.scorer, torch.nn.Module) and len(set(sizes.values())) > 1:
-        if getattr(model.model.scorer, "distance", None) is not None:
-            raise ValueError(
-                f"query and document embeddings have different sizes, {sizes}, and {type(model.model.scorer).__name__} "
-                "compares equal ones; give both heads the same output size"
-            )
 
 
 def _find_classes(model: TrainableModel, train: SimilarityDataLoader) -> None:

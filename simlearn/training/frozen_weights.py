@@ -1,7 +1,7 @@
 """Frozen encoders stay out of checkpoints.
 
-Their weights are deleted when a checkpoint is saved and filled in from the live model when it is loaded, so that loading
-stays strict. A fingerprint in the checkpoint refuses a model whose frozen encoder is another one.
+Their weights are deleted when a checkpoint is saved and filled in from the live model when it is loaded, so that
+loading stays strict. A fingerprint in the checkpoint refuses a model whose frozen encoder is another one.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ def default_optimizer(
         loss: its parameters get `learning_rate`.
         learning_rate: for weights that start from nothing.
         encoder_learning_rate: for pretrained weights, which a large step would destroy.
-        weight_decay: for matrices; biases, gates and norms are not decayed (Loshchilov & Hutter 2019 decay all, which pulls
-            a gate towards half open and a norm towards zero).
+        weight_decay: for matrices; biases, gates and norms are not decayed (Loshchilov & Hutter 2019 decay all, which
+            pulls a gate towards half open and a norm towards zero).
     """
     pretrained = {
         id(parameter)

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 
 from simlearn.cache import CacheConfig, EmbeddingCache
 from simlearn.data import Batch, BatchCollator, BoundLoader, SampleTable, SimilarityDataLoader
-from simlearn.distributed import all_reduce_sum, is_distributed
+from simlearn.distributed import is_distributed
 from simlearn.embeddings import Embeddings
 from simlearn.encoders.towers import ROLES, EncoderSpec, Role, plan
 from simlearn.heads import EmptyHead, EncoderHead
@@ -19,6 +18,7 @@ from simlearn.losses import LossResult, SimilarityLoss
 from simlearn.models import SimilarityModel
 from simlearn.relations import Relation
 from simlearn.scoring import DistanceScorer, Scorer
+from simlearn.training.epoch_sums import EpochSums
 from simlearn.training.frozen_weights import remove_frozen, restore_frozen
 from simlearn.training.optimization import default_optimizer, forgotten, linear_warmup
 from simlearn.training.stage import TrainStage
@@ -33,8 +33,8 @@ class TrainableModel(pl.LightningModule):
         learning_rate: of heads, the loss's parameters and encoders that start from nothing.
         encoder_learning_rate: of pretrained encoders that are trained.
         weight_decay: of AdamW, on matrices.
-        warmup: steps over which the learning rates rise linearly; a float below 1 is a share of all planned steps, or of
-            one epoch where training stops by itself.
+        warmup: steps over which the learning rates rise linearly; a float below 1 is a share of all planned steps, or
+            of one epoch where training stops by itself.
 
     Raises:
         TypeError: when a `configure_...` method returns something else than it should.
@@ -60,7 +60,7 @@ class TrainableModel(pl.LightningModule):
         self._cache: EmbeddingCache | None = None
         self._recipes: dict[TrainStage, SimilarityDataLoader] = {}
         self._tables: dict[TrainStage, SampleTable | None] = {}
-        self._sums: dict[str, Tensor] = {}
+        self._sums = EpochSums()
 
     # What a user defines
 
@@ -241,7 +241,7 @@ class TrainableModel(pl.LightningModule):
     def _step(self, batch: Batch, batch_idx: int, stage: TrainStage) -> Tensor:
         if not isinstance(batch, Batch):
             raise TypeError(
-                f"a step got a {type(batch).__name__}; train with simlearn.fit, which binds the data loader to the model"
+                f"a step got a {type(batch).__name__}; train with simlearn.fit, which binds the loader to the model"
             )
         queries, documents = self._embed(batch)
         relation = batch.relation
@@ -253,24 +253,14 @@ class TrainableModel(pl.LightningModule):
             relation = relation.gather()
         result = self.loss.compute(queries, documents, relation, self.model.scorer)
         value, counts = result if isinstance(result, LossResult) else (result, {})
-        self._add(f"{stage}_loss", value.detach() * batch.size, batch.size)
         for name, count in counts.items():
-            self._add(f"{stage}_{name}", count.detach())
+            self._sums.add(f"{stage}_{name}", count)
         if stage is TrainStage.TRAIN:
             self.log("train_loss", value.detach(), prog_bar=True, batch_size=batch.size)
+        else:
+            self._sums.add(f"{stage}_loss", value, batch.size)
         self.process_results(queries.values, relation, batch_idx, stage, document_embeddings=documents.values)
         return value
-
-    def _add(self, name: str, value: Tensor, weight: float | None = None) -> None:
-        """Sum over the epoch here: a call of `log` costs more than a cached step's forward pass."""
-        self._sums[name] = (
-            self._sums.get(name, 0) + value.double().cpu()
-            if value.device.type == "mps"
-            else (self._sums.get(name, 0) + value.double())
-        )
-        if weight is not None:
-            key = f"{name}/weight"
-            self._sums[key] = self._sums.get(key, torch.zeros((), dtype=torch.double, device=value.device)) + weight
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
@@ -287,28 +277,21 @@ class TrainableModel(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the mean validation loss over all samples of all processes, and the counts."""
         name = f"{TrainStage.VALIDATION}_loss"
-        sums = torch.stack([self._sum(name), self._sum(f"{name}/weight")])
-        # Reduced here: a process whose share of the validation data is empty has logged nothing that Lightning could reduce.
-        total, weight = all_reduce_sum(sums)
-        if float(weight) > 0:
-            self.log(name, (total / weight).float(), prog_bar=True)
+        mean = self._sums.mean(name, self.device)
+        if mean is not None:
+            self.log(name, mean, prog_bar=True)
         self._log_counts(TrainStage.VALIDATION)
 
-    def _sum(self, name: str) -> Tensor:
-        return self._sums.get(name, torch.zeros((), dtype=torch.double)).to(self.device)
-
     def _log_counts(self, stage: TrainStage) -> None:
-        for name in [name for name in self._sums if name.startswith(f"{stage}_")]:
-            value = self._sums.pop(name)
-            if not name.startswith(f"{stage}_loss"):
-                self.log(name, value.float())
+        for name, total in self._sums.totals(f"{stage}_").items():
+            self.log(name, total)
 
     def _warmup_steps(self) -> int:
         if self.warmup >= 1 or self.warmup == 0:
             return int(self.warmup)
         if self.warmup < 0:
             raise ValueError(f"warmup must not be negative, got {self.warmup}")
-        batches = self._bound(TrainStage.TRAIN)._length if TrainStage.TRAIN in self._recipes else None
+        batches = self._bound(TrainStage.TRAIN).batch_count if TrainStage.TRAIN in self._recipes else None
         if batches is None:
             return 100
         steps = max(1, batches // self.trainer.accumulate_grad_batches)

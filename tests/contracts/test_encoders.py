@@ -46,7 +46,9 @@ def images() -> list[Any]:
 
 
 def text(path: Path, trainable: bool, seed: int = 0) -> TextEncoder:
-    return TextEncoder(tiny_sentence_transformer(path / f"source{seed}", hidden_size=128, seed=seed), trainable=trainable)
+    return TextEncoder(
+        tiny_sentence_transformer(path / f"source{seed}", hidden_size=128, seed=seed), trainable=trainable
+    )
 
 
 def static(path: Path, trainable: bool) -> TextEncoder:

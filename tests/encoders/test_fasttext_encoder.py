@@ -104,7 +104,9 @@ def test_file_of_gensim_is_opened_on_request_only(tmp_path: Path, model: Any) ->
 
 
 def test_fingerprint_knows_the_aggregations(model: Any) -> None:
-    prints = {Words.from_gensim(model, names).fingerprint() for names in (["avg"], ["max"], ["avg", "max"], ["max", "avg"])}
+    prints = {
+        Words.from_gensim(model, names).fingerprint() for names in (["avg"], ["max"], ["avg", "max"], ["max", "avg"])
+    }
     assert len(prints) == 4
 
 

@@ -83,7 +83,9 @@ def test_router_collates_without_weights(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Router
 
-    parts = {name: tiny_sentence_transformer(tmp_path / name, hidden_size=256, seed=seed) for seed, name in enumerate("ab")}
+    parts = {
+        name: tiny_sentence_transformer(tmp_path / name, hidden_size=256, seed=seed) for seed, name in enumerate("ab")
+    }
     router = Router({name: list(model) for name, model in parts.items()}, default_route="b")
     encoder = TextEncoder(SentenceTransformer(modules=[router], device="cpu"))
     collate = pickle.loads(pickle.dumps(encoder.get_collate_fn()))
@@ -119,7 +121,7 @@ def test_no_texts(tmp_path: Path) -> None:
 
 def test_objects_that_are_no_texts(tmp_path: Path) -> None:
     collate = TextEncoder(tiny_sentence_transformer(tmp_path)).get_collate_fn()
-    with pytest.raises(TypeError, match="got dict; .*Field\\(name, encoder\\)"):
+    with pytest.raises(TypeError, match=r"got dict; .*Field\(name, encoder\)"):
         collate([{"title": "spoon"}])
 
 
@@ -352,11 +354,14 @@ def hostile_tokenizer_path(folder: Path) -> None:
 
 
 def hostile_method(folder: Path) -> None:
-    edit(folder / "sentence_bert_config.json", modality_config={"text": {"method": "push_to_hub", "method_output_name": None}})
+    edit(
+        folder / "sentence_bert_config.json",
+        modality_config={"text": {"method": "push_to_hub", "method_output_name": None}},
+    )
 
 
 def hostile_kernel(folder: Path) -> None:
-    edit(folder / "config.json", attn_implementation="someone/kernel")
+    edit(folder / "config.json", text_config={"attn_implementation": "someone/kernel"})
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,13 @@ def test_known_and_unknown_words_have_the_vectors_of_gensim(tmp_path: Path, mode
     assert known.all()
 
 
+def test_words_without_ngrams_only(model: Any) -> None:
+    base = WordVectors.from_gensim(model)
+    found, known = WordVectors(base.words, base.vectors, base.ngrams, 5, 6).look_up(["", "q"])
+    assert known.all()
+    assert not found.any()
+
+
 def test_plain_vectors_know_their_words_only(model: Any) -> None:
     from gensim.models import KeyedVectors
 
