@@ -332,7 +332,7 @@ def _close_over_ids(
     documents = column_order[column_start[columns_of[judgement]] + within % width]
     scores = scores[judgement]
     cells, inverse = torch.unique(queries * len(document_ids) + documents, return_inverse=True)
-    best = torch.full((len(cells),), -torch.inf, device=scores.device).scatter_reduce(0, inverse, scores, reduce="amax")
+    best = scores.new_full((len(cells),), -torch.inf).scatter_reduce(0, inverse, scores, reduce="amax")
     return cells.div(len(document_ids), rounding_mode="floor"), cells % len(document_ids), best
 
 

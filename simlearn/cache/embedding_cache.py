@@ -19,7 +19,7 @@ from simlearn.data import columns as label_columns
 from simlearn.data.columns import Columns, Ragged
 from simlearn.distributed import gather, rank, world_size
 from simlearn.embeddings import Embeddings
-from simlearn.encoders.inputs import CachedRows, move
+from simlearn.encoders.inputs import CachedRows, cast, move
 from simlearn.encoders.towers import Part, Role, TowerCollator
 from simlearn.encoding import encode_in_batches
 from simlearn.hashing import content_key
@@ -139,7 +139,7 @@ class EmbeddingCache:
         device = next((tensor.device for tensor in (*encoder.parameters(), *encoder.buffers())), self.model.device)
 
         def encode_batch(batch: list[Any]) -> Embeddings:
-            encoded: Any = encoder(move(collator.collate_fns[0](batch), device))
+            encoded: Any = encoder(cast(move(collator.collate_fns[0](batch), device), encoder))
             if isinstance(encoded, Embeddings) and encoded.is_multi_vector:
                 raise ValueError(
                     f"encoder {part.encoder!r} gives many vectors an object, which cannot be cached in memory; pool "

@@ -34,9 +34,10 @@ class SampleBatch:
     relation: Relation
 
 
-@dataclass(frozen=True)
 class Batch:
     """A batch for a model.
+
+    No dataclass: Lightning takes those apart and refuses frozen ones, where it has to know nothing but `to`.
 
     Args:
         query: what the query tower encodes; for a symmetric model the queries and then the documents.
@@ -45,10 +46,11 @@ class Batch:
         size: the number of samples.
     """
 
-    query: Inputs
-    document: Inputs | None
-    relation: Relation
-    size: int
+    def __init__(self, query: Inputs, document: Inputs | None, relation: Relation, size: int) -> None:
+        self.query = query
+        self.document = document
+        self.relation = relation
+        self.size = size
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""

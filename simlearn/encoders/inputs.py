@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from simlearn import meta as columns
 from simlearn.meta import Meta
@@ -46,14 +46,24 @@ class Inputs:
 
 def move(features: Any, device: torch.device | str, non_blocking: bool = False) -> Any:
     """Move whatever a collate function returned: tensors in any nesting; the rest stays as it is."""
+    return _map(features, lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+
+def cast(features: Any, weights: nn.Module) -> Any:
+    """Give floating-point features the dtype of the module that reads them: half-precision weights take nothing else."""
+    dtype = next((p.dtype for p in weights.parameters() if p.is_floating_point()), None)
+    if dtype is None:
+        return features
+    return _map(features, lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+
+
+def _map(features: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(features, Tensor):
-        return features.to(device, non_blocking=non_blocking)
+        return change(features)
     if isinstance(features, Mapping):  # also Hugging Face's BatchEncoding, which is no dict
-        return {key: move(value, device, non_blocking) for key, value in features.items()}
+        return {key: _map(value, change) for key, value in features.items()}
     if isinstance(features, tuple) and hasattr(features, "_fields"):
-        return type(features)(*(move(value, device, non_blocking) for value in features))
+        return type(features)(*(_map(value, change) for value in features))
     if isinstance(features, (list, tuple)):
-        return type(features)(move(value, device, non_blocking) for value in features)
-    if hasattr(features, "to"):
-        return features.to(device)
+        return type(features)(_map(value, change) for value in features)
     return features

@@ -11,7 +11,7 @@ from torch import Tensor
 from simlearn import meta as columns
 from simlearn.embeddings import Embeddings
 from simlearn.encoders import Encoder
-from simlearn.encoders.inputs import CachedRows, Inputs
+from simlearn.encoders.inputs import CachedRows, Inputs, cast
 from simlearn.encoders.towers import Part, TowerCollator, merge_meta
 from simlearn.heads import EncoderHead
 
@@ -67,10 +67,11 @@ class Tower:
                 vectors, meta[part.name] = known.take(part, features, self._device())
                 parts.append(Embeddings(vectors))
             else:
-                encoded: Any = self.encoders[part.encoder](features)
+                encoder = self.encoders[part.encoder]
+                encoded: Any = encoder(cast(features, encoder))
                 parts.append(encoded if isinstance(encoded, Embeddings) else Embeddings(encoded))
         joined = _join(parts)
-        values = self.head(joined.values, merge_meta(meta))
+        values = self.head(cast(joined.values, self.head), merge_meta(meta))
         return Embeddings(values, joined.mask if values.ndim == 3 else None)
 
     def _device(self) -> torch.device:

@@ -19,6 +19,7 @@ from simlearn.training.checks import check_data
 from simlearn.training.trainable_model import TrainableModel
 
 _EPOCHS_WITHOUT_VALIDATION = 10
+_MOST_EPOCHS = 100
 _PATIENCE = 3
 _EXPECTED_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's own use of torch
@@ -44,7 +45,8 @@ def trainer_defaults(
     Args:
         trainable_model: not needed yet.
         train_dataloader: sets how often is logged.
-        val_dataloader: with it training goes on until `validation_loss` has not fallen for 3 epochs; without it for 10.
+        val_dataloader: with it training ends when `validation_loss` has not fallen for 3 epochs, or after 100; without it
+            after 10.
 
     Returns:
         Keyword arguments of `pytorch_lightning.Trainer`; `callbacks` is a list.
@@ -56,7 +58,7 @@ def trainer_defaults(
         "callbacks": callbacks,
         "accelerator": "auto",
         "devices": 1,
-        "max_epochs": _EPOCHS_WITHOUT_VALIDATION if val_dataloader is None else -1,
+        "max_epochs": _EPOCHS_WITHOUT_VALIDATION if val_dataloader is None else _MOST_EPOCHS,
         "enable_model_summary": False,
         "enable_checkpointing": False,
         "logger": False,

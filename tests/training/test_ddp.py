@@ -1,0 +1,119 @@
+"""Two processes train like one with twice the batch, and each sample is seen once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from small_models import SmallModel, groups, pairs, weights
+from torch.utils.data import IterableDataset
+
+from simlearn import (
+    CacheConfig,
+    GroupSimilarityDataLoader,
+    MultipleNegativesRankingLoss,
+    PairsSimilarityDataLoader,
+    SimilarityDataLoader,
+    SimilarityLoss,
+    SimilarityPairSample,
+    SoftmaxLoss,
+    TripletLoss,
+    fit,
+)
+
+
+class Stream(IterableDataset[SimilarityPairSample]):
+    def __init__(self, count: int) -> None:
+        self.samples = pairs(count)
+
+    def __iter__(self) -> Any:
+        return iter(self.samples)
+
+
+class Recorder(pl.Callback):
+    """Writes down the ids of the objects that each process sees in each epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seen: list[list[int]] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.seen.append([])
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.seen[-1] += batch.relation.query_ids.tolist()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        (self.folder / f"{trainer.world_size}-{trainer.global_rank}.json").write_text(json.dumps(self.seen))
+
+
+def train(
+    folder: Path, loader: SimilarityDataLoader, processes: int, validation: Any = None, **options: Any
+) -> tuple[SmallModel, pl.Trainer]:
+    model = SmallModel(**options).double()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=processes,
+        strategy="ddp_fork" if processes > 1 else "auto",
+        max_epochs=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[Recorder(folder)],
+        precision="64-true",
+    )
+    fit(model, loader, validation, trainer=trainer)
+    return model, trainer
+
+
+def loader_of(kind: str, processes: int) -> SimilarityDataLoader:
+    batch_size = 16 // processes
+    if kind == "pairs":
+        return PairsSimilarityDataLoader(pairs(70), batch_size=batch_size)
+    if kind == "stream":
+        return PairsSimilarityDataLoader(Stream(70), batch_size=batch_size)
+    return GroupSimilarityDataLoader(groups(64), batch_size=batch_size, samples_per_group=4)
+
+
+@pytest.mark.parametrize("kind", ["pairs", "stream", "groups"])
+@pytest.mark.parametrize("cached", [False, True], ids=["uncached", "cached"])
+def test_two_processes_train_like_one(kind: str, cached: bool, tmp_path: Path) -> None:
+    loss: Any = TripletLoss if kind == "groups" else MultipleNegativesRankingLoss
+    options = {"frozen": cached, "cache": CacheConfig() if cached else None}
+    one, trainer_one = train(tmp_path, loader_of(kind, 1), 1, loss=loss(), **options)
+    two, trainer_two = train(tmp_path, loader_of(kind, 2), 2, loss=loss(), **options)
+    for name, expected in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], expected, rtol=1e-9, atol=1e-12, msg=name)
+    whole = json.loads((tmp_path / "1-0.json").read_text())
+    shares = [json.loads((tmp_path / f"2-{rank}.json").read_text()) for rank in range(2)]
+    for epoch in range(2):
+        seen = shares[0][epoch] + shares[1][epoch]
+        assert len(seen) == len(set(seen)), "a sample was seen twice in an epoch"
+        assert sorted(seen) == sorted(whole[epoch])
+        assert len(seen) == 64
+
+
+def test_class_loss_trains_its_own_parameters_alike(tmp_path: Path) -> None:
+    def loss() -> SimilarityLoss:
+        torch.manual_seed(1)
+        return SoftmaxLoss(8, 16)
+
+    one, _ = train(tmp_path, loader_of("groups", 1), 1, loss=loss())
+    two, _ = train(tmp_path, loader_of("groups", 2), 2, loss=loss())
+    for name, expected in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], expected, rtol=1e-9, atol=1e-12, msg=name)
+    assert not torch.equal(weights(two)["loss.kernel"], loss().double().kernel)
+
+
+@pytest.mark.parametrize("count", [1, 21])
+def test_validation_of_uneven_shares(count: int, tmp_path: Path) -> None:
+    validation = PairsSimilarityDataLoader(pairs(count, seed=5), batch_size=3)
+    _, trainer = train(tmp_path, loader_of("pairs", 2), 2, validation)
+    assert torch.isfinite(trainer.callback_metrics["validation_loss"])
