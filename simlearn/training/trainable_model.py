@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
 from simlearn.cache import CacheConfig, EmbeddingCache
@@ -229,6 +230,14 @@ class TrainableModel(pl.LightningModule):
         self.model.train()
         self.loss.train()
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch; a loader that no `fit` has bound gives something else, and is refused."""
+        if not isinstance(batch, Batch):
+            raise TypeError(
+                f"a step got a {type(batch).__name__}; train with simlearn.fit, which binds the loader to the model"
+            )
+        return batch.to(device)
+
     def _embed(self, batch: Batch) -> tuple[Embeddings, Embeddings]:
         first = self.model.tower("query").embed(batch.query, self._cache)
         if batch.document is not None:
@@ -239,10 +248,6 @@ class TrainableModel(pl.LightningModule):
         return queries, documents
 
     def _step(self, batch: Batch, batch_idx: int, stage: TrainStage) -> Tensor:
-        if not isinstance(batch, Batch):
-            raise TypeError(
-                f"a step got a {type(batch).__name__}; train with simlearn.fit, which binds the loader to the model"
-            )
         queries, documents = self._embed(batch)
         relation = batch.relation
         if stage is TrainStage.TRAIN and is_distributed():
