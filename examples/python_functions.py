@@ -99,7 +99,8 @@ def collect(packages: Sequence[str] = PACKAGES, limit: int | None = None) -> lis
         if shared[key := _normalise(function.description)] <= 4:  # what describes five functions describes none
             kept.setdefault(key, function)
     functions = list(kept.values())
-    chosen = set(sorted((function.name for function in functions), key=_hash)[:limit])
+    names = sorted((function.name for function in functions), key=lambda name: hashlib.sha256(name.encode()).digest())
+    chosen = set(names[:limit])
     return [function for function in functions if function.name in chosen]
 
 
@@ -165,10 +166,6 @@ def _call(function: Function) -> tuple[str, ...]:
 
 def _normalise(text: str) -> str:
     return " ".join(_WORD.findall(text.lower()))
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
 def _import(name: str) -> ModuleType | None:

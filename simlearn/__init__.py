@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from simlearn.distances import Distance
     from simlearn.embeddings import Embeddings
     from simlearn.encoders import (
+        BagOfTokensEncoder,
         Encoder,
         FasttextEncoder,
         Field,
         Fields,
+        HashedNGrams,
         ImageEncoder,
         SwitchEncoder,
         TextEncoder,
@@ -71,7 +73,7 @@ _ROOMS = {
     "RankingSimilarityDataLoader SimilarityDataLoader SimilarityGroupDataset",
     "distances": "Distance",
     "embeddings": "Embeddings",
-    "encoders": "Encoder FasttextEncoder Field Fields ImageEncoder SwitchEncoder TextEncoder TwoTower",
+    "encoders": "BagOfTokensEncoder Encoder FasttextEncoder Field Fields HashedNGrams ImageEncoder SwitchEncoder TextEncoder TwoTower",
     "heads": "EmptyHead EncoderHead GatedHead MLPHead SequentialHead SkipConnectionHead SoftmaxEmbeddingsHead "
     "StackedProjectionHead SwitchHead WideningHead",
     "losses": "ContrastiveLoss GroupLoss MultipleNegativesRankingLoss PairwiseLoss SimilarityLoss SoftmaxLoss TripletLoss",
@@ -86,6 +88,7 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 __version__ = "0.1.0"
 __all__ = [
+    "BagOfTokensEncoder",
     "CacheConfig",
     "CacheType",
     "ContrastiveLoss",
@@ -104,6 +107,7 @@ __all__ = [
     "GroupBatchSampler",
     "GroupLoss",
     "GroupSimilarityDataLoader",
+    "HashedNGrams",
     "ImageEncoder",
     "LabelSimilarityDataLoader",
     "LoadError",

@@ -2,16 +2,20 @@
 
 The gradient of `gather` is the sum over the processes of what each asks of the others' rows. Under DDP, which averages
 parameter gradients over W processes, a loss computed by every process on the gathered batch therefore has the gradient
-that one process has on the same batch, with no factor to add: each row receives W equal shares, and the average divides by W.
+that one process has on the same batch, with no factor to add: each row receives W equal shares, and the average divides
+by W.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def is_distributed() -> bool:
@@ -33,20 +37,59 @@ def gather(tensor: Tensor) -> Tensor:
     """Join the rows of all processes in the order of their ranks, with gradients.
 
     Args:
-        tensor: (n, ...); n may differ between processes, the other dimensions may not.
+        tensor: (n, ...) of any dtype. Processes may differ in n, which may be 0, but not in dtype or other dimensions.
 
     Returns:
         (sum of n, ...), the same on every process; the tensor itself where there is one process.
     """
     if not is_distributed():
         return tensor
-    if tensor.dtype is torch.bool:  # the backends have no boolean collectives
-        return gather(tensor.to(torch.uint8)).bool()
-    sizes = _sizes(tensor)
-    if tensor.requires_grad:
-        joined: Tensor = _Gather.apply(tensor, sizes)  # type: ignore[no-untyped-call]
-        return joined
-    return _all_gather(tensor, sizes)
+    told = exchange([len(tensor), int(tensor.requires_grad)], tensor.device)
+    sizes = [size for size, _ in told]
+    if not torch.is_grad_enabled() or not any(requires_grad for _, requires_grad in told):
+        return _all_gather(tensor, sizes)
+    # The backward pass waits for every process, so one whose own rows need no gradient takes part in it all the same.
+    joined: Tensor = _Gather.apply(tensor if tensor.requires_grad else tensor.detach().requires_grad_(), sizes)  # type: ignore[no-untyped-call]
+    return joined
+
+
+def gather_parts(columns: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The parts of all processes of several tensors at once, without gradients: two collectives for however many.
+
+    Args:
+        columns: C tensors (n, ...) of any dtype on one device; every process gives as many, of the same dtypes and, but
+            for n, the same shapes.
+
+    Returns:
+        For each of the C tensors the parts of the W processes, in the order of their ranks.
+    """
+    if not is_distributed():
+        return [[column] for column in columns]
+    device = columns[0].device
+    lengths = exchange([len(column) for column in columns], device)
+    widths = [math.prod(column.shape[1:]) * column.element_size() for column in columns]
+    counts = [[length * width for length, width in zip(own, widths, strict=True)] for own in lengths]
+    payload = torch.cat([_bytes(column) for column in columns])
+    everything = _all_gather(payload, [sum(own) for own in counts])
+    pieces = torch.split(everything, [count for own in counts for count in own])
+    parts: list[list[Tensor]] = [[] for _ in columns]
+    for number, piece in enumerate(pieces):
+        process, column = divmod(number, len(columns))
+        like = columns[column]
+        # A copy, because a view of another dtype must start at a multiple of its size.
+        parts[column].append(piece.clone().view(like.dtype).reshape(lengths[process][column], *like.shape[1:]))
+    return parts
+
+
+def exchange(numbers: Sequence[int], device: torch.device | str = "cpu") -> list[list[int]]:
+    """K whole numbers that each process has to say, of all processes by rank, in one collective."""
+    if not is_distributed():
+        return [list(numbers)]
+    own = torch.tensor(numbers, dtype=torch.long, device=device)
+    told = own.new_empty((world_size(), len(own)))
+    dist.all_gather(list(told.unbind()), own)
+    everything: list[list[int]] = told.tolist()
+    return everything
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
@@ -73,21 +116,23 @@ def barrier() -> None:
         dist.barrier()
 
 
-def _sizes(tensor: Tensor) -> list[int]:
-    own = torch.tensor([len(tensor)], device=tensor.device)
-    sizes = [torch.empty_like(own) for _ in range(world_size())]
-    dist.all_gather(sizes, own)
-    return [int(size) for size in sizes]
+def _bytes(tensor: Tensor) -> Tensor:
+    """Every dtype as bytes: the backends lack booleans, short integers and some floats."""
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
 def _all_gather(tensor: Tensor, sizes: list[int]) -> Tensor:
-    """Rows are padded to the longest part because gloo and NCCL gather equal shapes only."""
+    """Rows are padded to the longest part because the backends gather equal shapes only."""
     longest = max(sizes)
-    padded = tensor.new_zeros((longest, *tensor.shape[1:]))
-    padded[: len(tensor)] = tensor.detach()
-    parts = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+    padded = tensor.detach()
+    if len(padded) < longest:
+        padded = torch.cat([padded, padded.new_zeros((longest - len(padded), *padded.shape[1:]))])
+    joined = padded.new_empty((len(sizes) * longest, *padded.shape[1:]))
+    if joined.numel():
+        dist.all_gather(list(_bytes(joined).chunk(len(sizes))), _bytes(padded))
+    if min(sizes) == longest:
+        return joined
+    return torch.cat([part[:size] for part, size in zip(torch.split(joined, longest), sizes, strict=True)])
 
 
 class _Gather(torch.autograd.Function):
@@ -98,7 +143,11 @@ class _Gather(torch.autograd.Function):
         return _all_gather(tensor, sizes)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        total = grad.contiguous().clone()
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        # In at least fp32: a sum in half precision would depend on how many processes share the work.
+        total = grad.to(
+            torch.promote_types(grad.dtype, torch.float32), copy=True, memory_format=torch.contiguous_format
+        )
         dist.all_reduce(total)
-        return total[ctx.start : ctx.start + ctx.size], None
+        return total[ctx.start : ctx.start + ctx.size].to(grad.dtype), None

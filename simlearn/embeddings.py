@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simlearn.distributed import gather
+from simlearn.distributed import exchange, gather, is_distributed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Embeddings:
     """The embeddings of N objects.
 
@@ -30,13 +30,17 @@ class Embeddings:
     def __post_init__(self) -> None:
         if self.values.ndim not in (2, 3):
             raise ValueError(f"embeddings must be (N, D) or (N, M, D), got shape {tuple(self.values.shape)}")
-        if self.mask is not None and self.mask.shape != self.values.shape[:2]:
+        if self.mask is None:
+            return
+        if self.values.ndim == 2:
+            raise ValueError("one vector an object takes no mask")
+        if self.mask.shape != self.values.shape[:2]:
             raise ValueError(
                 f"the mask must be (N, M) = {tuple(self.values.shape[:2])} beside values of shape "
                 f"{tuple(self.values.shape)}, got {tuple(self.mask.shape)}"
             )
-        if self.mask is not None and self.values.ndim == 2:
-            raise ValueError("one vector an object takes no mask")
+        if self.mask.dtype is not torch.bool:
+            raise ValueError(f"the mask must be bool, got {self.mask.dtype}; use mask.bool()")
 
     def __len__(self) -> int:
         return len(self.values)
@@ -65,14 +69,23 @@ class Embeddings:
 
     def split(self, sizes: Sequence[int]) -> list[Embeddings]:
         """Consecutive parts of the given sizes, which must add up to N."""
-        values = self.values.split(list(sizes))
-        masks = [None] * len(values) if self.mask is None else list(self.mask.split(list(sizes)))
+        values = torch.split(self.values, list(sizes))
+        masks = [None] * len(values) if self.mask is None else list(torch.split(self.mask, list(sizes)))
         return [Embeddings(value, mask) for value, mask in zip(values, masks, strict=True)]
 
     @staticmethod
     def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
-        """One part after the other; where objects have many vectors, the shorter parts are padded and masked."""
-        if not any(part.is_multi_vector for part in parts):
+        """One part after the other; where objects have many vectors, the shorter parts are padded and masked.
+
+        Raises:
+            ValueError: without any part, or for one vector an object in one part and many in another.
+        """
+        if len({part.is_multi_vector for part in parts}) != 1:
+            raise ValueError(
+                "embeddings are concatenated from at least one part, all of them with one vector an object or all with "
+                f"many; got the shapes {[tuple(part.values.shape) for part in parts]}"
+            )
+        if not parts[0].is_multi_vector:
             return Embeddings(torch.cat([part.values for part in parts]))
         longest = max(part.values.shape[1] for part in parts)
         padded = [part.pad(longest) for part in parts]
@@ -87,7 +100,13 @@ class Embeddings:
         return torch.ones(self.values.shape[:2], dtype=torch.bool, device=self.device)
 
     def pad(self, length: int) -> Embeddings:
-        """Up to `length` vectors an object, with zeros that the mask hides."""
+        """Up to `length` vectors an object, with zeros that the mask hides.
+
+        Raises:
+            ValueError: for one vector an object, or where objects have more than `length` vectors.
+        """
+        if not self.is_multi_vector or self.values.shape[1] > length:
+            raise ValueError(f"cannot pad values of shape {tuple(self.values.shape)} to {length} vectors an object")
         missing = length - self.values.shape[1]
         if missing == 0:
             return self
@@ -95,8 +114,12 @@ class Embeddings:
 
     def gather(self) -> Embeddings:
         """Those of all processes, in the order of their ranks, with gradients; itself where there is one process."""
+        if not is_distributed():
+            return self
         if not self.is_multi_vector:
             return Embeddings(gather(self.values))
-        longest = int(gather(torch.tensor([self.values.shape[1]], device=self.device)).max())
-        padded = self.pad(longest)
+        told = exchange([self.values.shape[1], int(self.mask is not None)], self.device)
+        padded = self.pad(max(length for length, _ in told))
+        if len({length for length, _ in told}) == 1 and not any(masked for _, masked in told):
+            return Embeddings(gather(padded.values))
         return Embeddings(gather(padded.values), gather(padded.full_mask()))

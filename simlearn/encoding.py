@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from simlearn.embeddings import Embeddings
@@ -36,30 +37,45 @@ def encode_in_batches(
     if not len(objects):
         raise ValueError("there is nothing to encode")
     order = sorted(range(len(objects)), key=lambda row: -rough_length(objects[row]))
-    bar = tqdm(total=len(objects), desc=progress, disable=progress is None, unit="obj", leave=False)
     whole: Tensor | None = None
     ragged: list[Embeddings] = []
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        part = encode_batch([objects[row] for row in rows])
-        if len(part) != len(rows):
-            raise ValueError(f"the encoder returned {len(part)} embeddings for {len(rows)} objects")
-        if part.is_multi_vector:
-            ragged.append(part)
-        else:
-            if whole is None:  # written in place: a list of parts to join would need the memory twice
-                whole = part.values.new_empty((len(objects), part.size))
-            whole[torch.tensor(rows, device=whole.device)] = part.values
-        bar.update(len(rows))
-    bar.close()
-    if whole is not None:
-        return Embeddings(whole)
-    joined = Embeddings.concatenate(ragged)
-    return joined.take(torch.argsort(torch.tensor(order, device=joined.device)))
+    with tqdm(total=len(objects), desc=progress, disable=progress is None, unit="obj", leave=False) as bar:
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            part = encode_batch([objects[row] for row in rows])
+            if len(part) != len(rows):
+                raise ValueError(f"the encoder returned {len(part)} embeddings for {len(rows)} objects")
+            if part.is_multi_vector:
+                ragged.append(part)
+            else:
+                if whole is None:  # written in place: a list of parts to join would need the memory twice
+                    whole = part.values.new_empty((len(objects), part.size))
+                if part.size != whole.shape[1]:
+                    raise ValueError(f"the encoder returned vectors of size {whole.shape[1]}, then of size {part.size}")
+                whole[torch.tensor(rows, device=whole.device)] = part.values
+            bar.update(len(rows))
+    if whole is None:
+        joined = Embeddings.concatenate(ragged)
+        return joined.take(torch.argsort(torch.tensor(order, device=joined.device)))
+    if ragged:
+        raise ValueError("the encoder returned one vector an object for some batches and many for others")
+    return Embeddings(whole)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; afterwards every module is in the mode it was in, which may differ from its parent's."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def rough_length(obj: Any) -> int:
-    """How long an object is to encode, roughly: characters of a text, or of all texts in a structure; 0 for the rest."""
+    """How long an object is to encode, roughly: characters of a text, or of all texts in it; 0 for the rest."""
     if isinstance(obj, (str, bytes)):
         return len(obj)
     if isinstance(obj, Mapping):

@@ -1,8 +1,8 @@
 """Facts about single objects that travel beside their embeddings to the head, as columns.
 
-An encoder may extract a dictionary per object (which branch encoded it, how many tokens it had). One Python dictionary per
-object on the hot path costs more than the head itself, so they become columns once: numbers a tensor, strings integer codes
-with the tuple of the names they stand for.
+An encoder may extract a dictionary per object (which branch encoded it, how many tokens it had). One Python dictionary
+per object on the hot path costs more than the head itself, so they become columns once: numbers a tensor, strings
+integer codes with the tuple of the names they stand for.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Categories:
     """A column of names: `codes` (N,) int64 index into `names`."""
 
@@ -39,11 +40,10 @@ class Categories:
         Raises:
             ValueError: when a row holds a name that `names` lacks.
         """
-        table = torch.tensor(
-            [names.index(name) if name in names else -1 for name in self.names], device=self.codes.device
-        )
-        codes = table[self.codes] if len(self.names) else self.codes
-        if bool((codes < 0).any()):
+        number = {name: position for position, name in enumerate(names)}
+        table = [number.get(name, -1) for name in self.names]
+        codes = torch.tensor(table, dtype=torch.long, device=self.codes.device)[self.codes] if table else self.codes
+        if -1 in table and bool((codes < 0).any()):  # looked at only where needed: a GPU would have to be waited for
             unknown = sorted({self.names[int(code)] for code in self.codes[codes < 0]})
             raise ValueError(f"unknown names {unknown}; known are {list(names)}")
         return codes
@@ -84,6 +84,7 @@ def _column(key: str, values: list[Any]) -> Column:
         names = tuple(sorted(set(values)))
         code = {name: number for number, name in enumerate(names)}
         return Categories(torch.tensor([code[value] for value in values], dtype=torch.long), names)
+    values = [value.item() if isinstance(value, np.generic) else value for value in values]
     if all(isinstance(value, (bool, int, float)) for value in values):
         return torch.tensor(values)
     raise TypeError(
@@ -96,16 +97,20 @@ def concatenate(parts: Sequence[Meta]) -> Meta:
 
     Raises:
         ValueError: when the names differ.
+        TypeError: when a column holds strings in one part and numbers in another.
     """
     if len({tuple(sorted(part)) for part in parts}) > 1:
         raise ValueError(f"cannot join meta with different columns: {[sorted(part) for part in parts]}")
-    return {key: _join([part[key] for part in parts]) for key in (parts[0] if parts else {})}
+    return {key: _join(key, [part[key] for part in parts]) for key in (parts[0] if parts else {})}
 
 
-def _join(parts: Sequence[Column]) -> Column:
+def _join(key: str, parts: Sequence[Column]) -> Column:
     categories = [part for part in parts if isinstance(part, Categories)]
+    tensors = [part for part in parts if isinstance(part, Tensor)]
     if not categories:
-        return torch.cat([part for part in parts if isinstance(part, Tensor)])
+        return torch.cat(tensors)
+    if tensors:
+        raise TypeError(f"meta {key!r} holds strings in one part and numbers in another")
     names = tuple(sorted({name for part in categories for name in part.names}))
     return Categories(torch.cat([part.rename(names) for part in categories]), names)
 

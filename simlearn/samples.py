@@ -1,7 +1,7 @@
 """What a user feeds in: objects, and what is known of which of them are similar.
 
-An object is anything an encoder can read: a text, an image, a dictionary of fields. Groups and subgroups may be given as
-integers or under any stable name (see `simlearn.hashing.stable_id`).
+An object is anything an encoder can read: a text, an image, a dictionary of fields. Groups, subgroups and labels may be
+given as integers or under any stable name (see `simlearn.hashing.stable_id`).
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ class SimilarityLabelSample:
 
     Args:
         obj: the object.
-        labels: integers or stable names. A str counts as one label.
+        labels: integers or stable names, in a list or a set; one that is neither counts as the only label.
     """
 
     obj: Any
-    labels: Iterable[Hashable] | str
+    labels: Iterable[Hashable] | Hashable
 
 
 SimilaritySample: TypeAlias = (

@@ -1,8 +1,8 @@
 """How embeddings compare: scores of queries against documents.
 
-A scorer scores one tile of queries against one tile of documents, so that whoever needs the whole matrix can ask for it in
-pieces. Cosine and dot product over single vectors are a matrix product of what `prepare` returns, which the callers that
-walk many tiles use: prepare once, then multiply.
+A scorer scores one tile of queries against one tile of documents, so that whoever needs the whole matrix can ask for it
+in pieces. Cosine and dot product over single vectors are a matrix product of what `prepare` returns, which the callers
+that walk many tiles use: prepare once, then multiply.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simlearn.distances import Distance
+from simlearn.distances import Distance, normalize
 from simlearn.embeddings import Embeddings
 from simlearn.persistence import ClassResolver, load_module, save_module
 
@@ -36,9 +36,8 @@ class Scorer(nn.Module):
 
     def paired(self, queries: Embeddings, documents: Embeddings) -> Tensor:
         """Scores (N,) of query i against document i."""
-        return torch.stack(
-            [self(queries.take(slice(i, i + 1)), documents.take(slice(i, i + 1)))[0, 0] for i in range(len(queries))]
-        )
+        rows = [slice(row, row + 1) for row in range(len(queries))] or [slice(0, 0)]
+        return torch.cat([self(queries.take(row), documents.take(row)).diagonal() for row in rows])
 
     def distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
         """Distances (N, M), for losses with a margin. Default: the negated scores."""
@@ -71,6 +70,8 @@ class Scorer(nn.Module):
 class DistanceScorer(Scorer):
     """Compares single vectors by a distance: its similarity is the score.
 
+    All is in at least fp32, whatever the embeddings' dtype or autocast. Objects of many vectors raise a ValueError.
+
     Args:
         distance: the distance or its name.
     """
@@ -79,34 +80,42 @@ class DistanceScorer(Scorer):
         super().__init__()
         self.distance = Distance(distance)
         self.is_product = self.distance in (Distance.COSINE, Distance.DOT_PRODUCT)
+        self._measure = Distance.get_by_name(self.distance)
 
     def prepare(self, embeddings: Embeddings) -> Embeddings:
         """In at least fp32; unit length for cosine, where a zero vector stays zero."""
-        values = _vectors(embeddings, self)
-        values = values if values.dtype is torch.float64 else values.float()
+        values = self._vectors(embeddings)
         if self.distance is Distance.COSINE:
-            values = nn.functional.normalize(values, dim=-1, eps=1e-12)
-        return Embeddings(values)
+            return Embeddings(normalize(values))
+        return Embeddings(values.to(torch.promote_types(values.dtype, torch.float32)))
 
     def forward(self, queries: Embeddings, documents: Embeddings) -> Tensor:
         """Similarities (N, M): cosine in [-1, 1], dot product unbounded, others 1 / (1 + distance)."""
-        return Distance.get_by_name(self.distance).similarity_matrix(_vectors(queries, self), _vectors(documents, self))
+        return self._measure.similarity_matrix(self._vectors(queries), self._vectors(documents))
 
     def paired(self, queries: Embeddings, documents: Embeddings) -> Tensor:
         """Similarities (N,) of query i and document i."""
-        return Distance.get_by_name(self.distance).similarity(_vectors(queries, self), _vectors(documents, self))
+        return self._measure.similarity(self._vectors(queries), self._vectors(documents))
 
     def distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
         """Distances (N, M): cosine distance in [0, 2]."""
-        return Distance.get_by_name(self.distance).distance_matrix(_vectors(queries, self), _vectors(documents, self))
+        return self._measure.distance_matrix(self._vectors(queries), self._vectors(documents))
 
     def paired_distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
         """Distances (N,) of query i and document i."""
-        return Distance.get_by_name(self.distance).distance(_vectors(queries, self), _vectors(documents, self))
+        return self._measure.distance(self._vectors(queries), self._vectors(documents))
 
     def get_config_dict(self) -> dict[str, Any]:
         """The distance."""
         return {"distance": self.distance.value}
+
+    def _vectors(self, embeddings: Embeddings) -> Tensor:
+        if embeddings.is_multi_vector:
+            raise ValueError(
+                f"{type(self).__name__} compares one vector with one vector, these objects have up to "
+                f"{embeddings.values.shape[1]}; pool them in the encoder or configure a scorer for many vectors"
+            )
+        return embeddings.values
 
 
 class CosineScorer(DistanceScorer):
@@ -129,15 +138,6 @@ class DotScorer(DistanceScorer):
     def get_config_dict(self) -> dict[str, Any]:
         """Nothing."""
         return {}
-
-
-def _vectors(embeddings: Embeddings, scorer: DistanceScorer) -> Tensor:
-    if embeddings.is_multi_vector:
-        raise ValueError(
-            f"{type(scorer).__name__} compares one vector with one vector, these objects have up to "
-            f"{embeddings.values.shape[1]}; pool them in the encoder or configure a scorer for many vectors"
-        )
-    return embeddings.values
 
 
 __all__ = ["CosineScorer", "DistanceScorer", "DotScorer", "Scorer"]

@@ -2,15 +2,15 @@
 
 from simlearn.data.batch import Batch, BatchCollator, SampleBatch, SampleTable
 from simlearn.data.bound_loader import BoundLoader
+from simlearn.data.group_batch_sampler import GroupBatchSampler
 from simlearn.data.loaders import (
     GroupSimilarityDataLoader,
     LabelSimilarityDataLoader,
     PairsSimilarityDataLoader,
     RankingSimilarityDataLoader,
-    SimilarityDataLoader,
     SimilarityGroupDataset,
 )
-from simlearn.data.samplers import GroupBatchSampler
+from simlearn.data.similarity_data_loader import SimilarityDataLoader
 
 __all__ = [
     "Batch",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -57,6 +57,25 @@ class Batch:
         document = None if self.document is None else self.document.to(device, non_blocking)
         return Batch(self.query.to(device, non_blocking), document, self.relation.to(device, non_blocking), self.size)
 
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory. torch's DataLoader asks for it, where it has `pin_memory=True`."""
+        return Batch(_pinned(self.query), _pinned(self.document), _pinned(self.relation), self.size)
+
+
+def _pinned(value: Any) -> Any:
+    """Pin tensors in any nesting; the rest stays as it is."""
+    if isinstance(value, Tensor):
+        return value.pin_memory()
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _pinned(getattr(value, field.name)) for field in fields(value)})
+    if isinstance(value, Mapping):
+        return {key: _pinned(one) for key, one in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_pinned, value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_pinned, value))
+    return value.pin_memory() if hasattr(value, "pin_memory") else value
+
 
 def collate_samples(kind: SampleKind, samples: Sequence[Any]) -> SampleBatch:
     """The objects of samples and how they relate."""
@@ -108,7 +127,8 @@ class SampleTable:
         kind: the kind of samples.
         columns: the labels and object ids.
         query_rows: (N,) rows in the cache for each part of the query tower.
-        document_rows: the documents' rows, ragged, for each part of the document tower; empty where they are the queries.
+        document_rows: the documents' rows, ragged, for each part of the document tower; empty where they are the
+            queries.
         two_towers: whether documents have a tower of their own.
         check: refuses labels that the loss cannot use.
     """

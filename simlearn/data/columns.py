@@ -29,8 +29,12 @@ class Ragged:
     def of(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> Ragged:
         """From one sequence a sample."""
         values = torch.tensor([value for row in rows for value in row], dtype=dtype)
-        counts = torch.tensor([len(row) for row in rows], dtype=torch.long)
-        return Ragged(values, _offsets(counts))
+        return Ragged.of_counts(values, [len(row) for row in rows])
+
+    @staticmethod
+    def of_counts(values: Tensor, counts: Sequence[int]) -> Ragged:
+        """From the values of all samples and how many each of them has."""
+        return Ragged(values, _offsets(torch.tensor(counts, dtype=torch.long)))
 
     def take(self, rows: Tensor) -> Ragged:
         """The given samples, in the given order."""

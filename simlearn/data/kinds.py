@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
 
-from simlearn.data.columns import Columns, Ragged
-from simlearn.hashing import content_key, stable_id
+from simlearn.data.columns import Column, Columns, Ragged
+from simlearn.data.object_ids import ObjectIds
+from simlearn.hashing import stable_id
 from simlearn.relations import Relation, RelationKind
 from simlearn.samples import (
     SimilarityGroupSample,
@@ -23,6 +23,8 @@ from simlearn.samples import (
 )
 
 Key = Callable[[Any], Hashable]
+
+_LARGEST = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class SampleKind(ABC):
 
     key: Key | None = None
 
-    sample: ClassVar[type]
+    sample: ClassVar[type[Any]]
+    loader: ClassVar[str]
+    """The name of the data loader for these samples, for messages."""
     relation: ClassVar[RelationKind]
     shared: ClassVar[bool] = False
     """Whether queries and documents are the same objects."""
@@ -50,7 +54,12 @@ class SampleKind(ABC):
 
     @abstractmethod
     def labels(self, samples: Sequence[Any]) -> Columns:
-        """What the samples say, less their objects."""
+        """What the samples say, less their objects.
+
+        Raises:
+            ValueError: for scores that are no finite numbers, and NaN as a name.
+            TypeError: for groups, subgroups and labels without a stable name.
+        """
 
     @abstractmethod
     def relate(self, columns: Columns) -> Relation:
@@ -58,23 +67,29 @@ class SampleKind(ABC):
 
     def ids(self, samples: Sequence[Any]) -> Columns:
         """The ids of the objects of N samples."""
-        columns: Columns = {"query_ids": object_ids(self.queries(samples))}
+        ids = ObjectIds()
+        columns: Columns = {"query_ids": ids(self.queries(samples))}
         if not self.shared:
             documents, counts = self.documents(samples)
-            columns["document_ids"] = ragged_ids(documents, counts)
+            columns["document_ids"] = Ragged.of_counts(ids(documents), counts)
         return columns
 
-    def stable(self, value: Any, name: str) -> int:
-        """The id of a group, subgroup or label."""
-        return stable_id(
-            value if self.key is None else self.key(value), name=name, cure=f"pass {name}_key=, a function"
-        )
+    def stable(self, value: Any, name: str, sample: Any = None) -> int:
+        """The id of a group, subgroup or label; `sample` is shown when it has none."""
+        value = value if self.key is None else self.key(value)
+        try:
+            return stable_id(value, name=name, cure=f"pass {name}_key=, a function")
+        except (TypeError, ValueError) as error:
+            if sample is None:
+                raise
+            raise type(error)(f"{error} (in {sample!r:.200})") from None
 
 
 class PairKind(SampleKind):
     """`SimilarityPairSample`: query i with document i."""
 
     sample = SimilarityPairSample
+    loader = "PairsSimilarityDataLoader"
     relation = RelationKind.PAIRS
 
     def queries(self, samples: Sequence[SimilarityPairSample]) -> list[Any]:
@@ -88,8 +103,8 @@ class PairKind(SampleKind):
     def labels(self, samples: Sequence[SimilarityPairSample]) -> Columns:
         """`scores` and `subgroups`."""
         return {
-            "scores": torch.tensor([_finite(sample.score, "score", sample) for sample in samples], dtype=torch.float32),
-            "subgroups": torch.tensor([self.stable(s.subgroup, "subgroup") for s in samples], dtype=torch.long),
+            "scores": torch.tensor([_score(s.score, "score", s) for s in samples], dtype=torch.float32),
+            "subgroups": torch.tensor([self.stable(s.subgroup, "subgroup", s) for s in samples], dtype=torch.long),
         }
 
     def relate(self, columns: Columns) -> Relation:
@@ -102,6 +117,7 @@ class GroupKind(SampleKind):
     """`SimilarityGroupSample`: each object with all others."""
 
     sample = SimilarityGroupSample
+    loader = "GroupSimilarityDataLoader"
     relation = RelationKind.GROUPS
     shared = True
 
@@ -111,7 +127,7 @@ class GroupKind(SampleKind):
 
     def labels(self, samples: Sequence[SimilarityGroupSample]) -> Columns:
         """`groups`."""
-        return {"groups": torch.tensor([self.stable(s.group, "group") for s in samples], dtype=torch.long)}
+        return {"groups": torch.tensor([self.stable(s.group, "group", s) for s in samples], dtype=torch.long)}
 
     def relate(self, columns: Columns) -> Relation:
         """Alike where the groups are equal."""
@@ -122,6 +138,7 @@ class LabelKind(SampleKind):
     """`SimilarityLabelSample`: each object with all others."""
 
     sample = SimilarityLabelSample
+    loader = "LabelSimilarityDataLoader"
     relation = RelationKind.LABELS
     shared = True
 
@@ -131,11 +148,11 @@ class LabelKind(SampleKind):
 
     def labels(self, samples: Sequence[SimilarityLabelSample]) -> Columns:
         """`labels`, ragged; repeated ones count once."""
-        rows = []
-        for sample in samples:
-            labels = [sample.labels] if isinstance(sample.labels, (str, bytes)) else sample.labels
-            rows.append(sorted({self.stable(label, "label") for label in labels}))
-        return {"labels": Ragged.of(rows, torch.long)}
+        return {"labels": Ragged.of([sorted(self.label_set(sample)) for sample in samples], torch.long)}
+
+    def label_set(self, sample: SimilarityLabelSample) -> set[int]:
+        """The ids of a sample's labels."""
+        return {self.stable(label, "label", sample) for label in _labels_of(sample)}
 
     def relate(self, columns: Columns) -> Relation:
         """Alike where a label is shared."""
@@ -147,6 +164,7 @@ class RankingKind(SampleKind):
     """`SimilarityRankingSample`: a query with its candidates."""
 
     sample = SimilarityRankingSample
+    loader = "RankingSimilarityDataLoader"
     relation = RelationKind.RANKING
 
     def queries(self, samples: Sequence[SimilarityRankingSample]) -> list[Any]:
@@ -155,17 +173,19 @@ class RankingKind(SampleKind):
 
     def documents(self, samples: Sequence[SimilarityRankingSample]) -> tuple[list[Any], list[int]]:
         """All candidates, sample by sample."""
-        return [document for s in samples for document in s.documents], [len(s.documents) for s in samples]
+        candidates = [_candidates(sample) for sample in samples]
+        return [document for documents in candidates for document in documents], [len(one) for one in candidates]
 
     def labels(self, samples: Sequence[SimilarityRankingSample]) -> Columns:
         """`relevances`, ragged."""
         for sample in samples:
-            if len(sample.documents) != len(sample.relevances):
+            documents, relevances = len(_candidates(sample)), len(sample.relevances)
+            if documents != relevances:
                 raise ValueError(
-                    f"a ranking sample has {len(sample.documents)} documents and {len(sample.relevances)} relevances; "
-                    f"give one relevance a document (query {sample.query!r:.80})"
+                    f"a ranking sample has {documents} documents and {relevances} relevances; give one relevance a "
+                    f"document (query {sample.query!r:.80})"
                 )
-        rows = [[_finite(value, "relevance", sample) for value in sample.relevances] for sample in samples]
+        rows = [[_score(value, "relevance", s) for value in s.relevances] for s in samples]
         return {"relevances": Ragged.of(rows, torch.float32)}
 
     def relate(self, columns: Columns) -> Relation:
@@ -175,39 +195,51 @@ class RankingKind(SampleKind):
         return Relation.from_ranking(relevances.offsets, relevances.values, ids)
 
 
-def object_ids(objects: Sequence[Any]) -> Tensor:
-    """(N,) int64: equal for objects of equal content. An object whose content has no key is like no other."""
-    return torch.tensor([_object_id(obj) for obj in objects], dtype=torch.long)
-
-
-def ragged_ids(objects: Sequence[Any], counts: Sequence[int]) -> Ragged:
-    """The ids of several objects a sample."""
-    offsets = torch.cat([torch.zeros(1, dtype=torch.long), torch.tensor(counts, dtype=torch.long).cumsum(0)])
-    return Ragged(object_ids(objects), offsets)
-
-
-def _object_id(obj: Any) -> int:
+def _score(value: Any, name: str, sample: Any) -> float:
+    """A score as the float32 it becomes, where it is a finite one."""
     try:
-        digest = content_key(obj)
-    except TypeError:
-        digest = uuid.uuid4().bytes
-    return int.from_bytes(digest[:8], "little", signed=True)
-
-
-def _finite(value: Any, name: str, sample: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not abs(number) <= _LARGEST:
         raise ValueError(
-            f"{name} must be a finite number, got {value} in {sample!r:.200}; drop the sample or mend its {name}"
+            f"{name} must be a finite number, got {value!r:.80} in {sample!r:.200}; drop the sample or mend its {name}"
         )
     return number
 
 
-def _tensor(column: Tensor | Ragged) -> Tensor:
+def _labels_of(sample: SimilarityLabelSample) -> Iterable[Any]:
+    labels = sample.labels
+    if isinstance(labels, (str, bytes)):
+        return (labels,)
+    if labels is None or isinstance(labels, Iterator):
+        raise TypeError(
+            f"labels must be a list of labels or one label, got {type(labels).__name__} in {sample!r:.200}; an object "
+            "without labels has an empty list"
+        )
+    try:
+        return list(labels)  # type: ignore[arg-type]  # what has no items is refused by list itself
+    except TypeError:
+        return (labels,)
+
+
+def _candidates(sample: SimilarityRankingSample) -> Sequence[Any]:
+    if isinstance(sample.documents, (str, bytes)) or not hasattr(sample.documents, "__len__"):
+        raise TypeError(
+            f"the documents of a ranking sample must be a list, got a {type(sample.documents).__name__} "
+            f"(query {sample.query!r:.80})"
+        )
+    return sample.documents
+
+
+def _tensor(column: Column) -> Tensor:
     return column if isinstance(column, Tensor) else column.values
 
 
-def _ragged(column: Tensor | Ragged) -> Ragged:
+def _ragged(column: Column) -> Ragged:
     if isinstance(column, Tensor):
         raise TypeError("this column must be ragged")
     return column
+
+
+KINDS: Final[tuple[type[SampleKind], ...]] = (PairKind, GroupKind, LabelKind, RankingKind)

@@ -1,36 +1,44 @@
 """Which samples make a batch.
 
-A batch sampler plans an epoch for all processes at once: it yields *global* batches, each with one list of sample numbers
-for every process. The plan depends only on the seed and the epoch, so every process makes the same one and takes its share.
+A plan of an epoch depends only on the seed and the epoch, never on the process: every process makes the same one and
+takes its share of each global batch.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
-from torch import Tensor
+import numpy.typing as npt
+from torch.utils.data.distributed import DistributedSampler
 
-GlobalBatch: TypeAlias = "list[list[int]]"
+from simlearn.data.randomness import PrivateRandomness
+from simlearn.data.share import Share, chunks
+
+Rows: TypeAlias = "Sequence[int] | npt.NDArray[np.int64]"
+"""Numbers of samples."""
+
+Drawn = TypeVar("Drawn")
 
 
 class EpochPlan(Protocol):
     """What plans an epoch."""
 
-    def plan(self, epoch: int, world_size: int, drop_last: bool) -> Iterator[GlobalBatch]:
-        """The global batches of an epoch, each of `world_size` lists.
+    def plan(self, epoch: int, share: Share) -> Iterator[Rows]:
+        """The batches of one process in an epoch, none of them empty.
 
         Args:
             epoch: the number of the epoch, from 0.
-            world_size: the number of processes.
-            drop_last: leave out the global batch that cannot be filled; otherwise it is split as evenly as it goes.
+            share: which process, of how many; and what becomes of a global batch that is not full.
         """
         ...
 
-    def length(self, world_size: int, drop_last: bool) -> int | None:
-        """How many global batches an epoch has; None where that is not known."""
+    def length(self, share: Share) -> int | None:
+        """How many global batches an epoch has; None where that is not known.
+
+        In training that is how many batches each process gets; otherwise it may get nothing of some.
+        """
         ...
 
 
@@ -50,173 +58,108 @@ class RandomBatches:
         self.shuffle = shuffle
         self.seed = seed
 
-    def plan(self, epoch: int, world_size: int, drop_last: bool) -> Iterator[GlobalBatch]:
+    def plan(self, epoch: int, share: Share) -> Iterator[Rows]:
         """See `EpochPlan`."""
-        order = (
-            np.random.default_rng((self.seed, epoch)).permutation(self.size) if self.shuffle else np.arange(self.size)
-        )
-        whole = self.batch_size * world_size
-        for start in range(0, self.size, whole):
-            part = order[start : start + whole]
-            if len(part) < whole and drop_last:
-                return
-            yield [share.tolist() for share in np.array_split(part, world_size)]
+        order = np.arange(self.size)
+        if self.shuffle:
+            np.random.default_rng((self.seed, epoch)).shuffle(order)
+        whole = self.batch_size * share.world_size
+        return share.deal((order[start : start + whole] for start in range(0, self.size, whole)), whole)
 
-    def length(self, world_size: int, drop_last: bool) -> int:
+    def length(self, share: Share) -> int:
         """See `EpochPlan`."""
-        whole = self.batch_size * world_size
-        return self.size // whole if drop_last else -(-self.size // whole)
-
-
-class GroupBatchSampler:
-    """Batches of P groups with K samples each (P×K), so that every anchor has positives and negatives.
-
-    Each epoch the samples of a group are shuffled and cut into portions of K, every sample in one of them; a group with fewer
-    than K samples is used whole (see `short_groups`). A rest of one sample, which would have no positive, joins another
-    portion. A global batch takes portions of different groups, from those with most portions left, so that no group is left
-    over while others run out.
-
-    Args:
-        groups: (N,) group ids.
-        groups_per_batch: P.
-        samples_per_group: K, at least 2.
-        seed: where the order comes from.
-
-    Raises:
-        ValueError: for P below 1, or for K below 2: an object alone in its group has no positive.
-    """
-
-    def __init__(
-        self, groups: Tensor | Sequence[int], groups_per_batch: int, samples_per_group: int, seed: int = 0
-    ) -> None:
-        if samples_per_group < 2:
-            raise ValueError(
-                f"samples_per_group must be at least 2, or no object has a positive; got {samples_per_group}"
-            )
-        if groups_per_batch < 1:
-            raise ValueError(f"groups_per_batch must be at least 1, got {groups_per_batch}")
-        _, members = np.unique(np.asarray(groups), return_inverse=True)
-        order = np.argsort(members, kind="stable")
-        self.members = np.split(order, np.flatnonzero(np.diff(members[order])) + 1) if len(order) else []
-        self.groups_per_batch = groups_per_batch
-        self.samples_per_group = samples_per_group
-        self.seed = seed
-
-    @property
-    def short_groups(self) -> int:
-        """How many groups have fewer than K samples."""
-        return sum(len(rows) < self.samples_per_group for rows in self.members)
-
-    def plan(self, epoch: int, world_size: int, drop_last: bool) -> Iterator[GlobalBatch]:
-        """See `EpochPlan`."""
-        random = np.random.default_rng((self.seed, epoch))
-        portions = [_portions(random.permutation(rows), self.samples_per_group) for rows in self.members]
-        queue = [
-            (-len(cut), luck, group) for group, (cut, luck) in enumerate(zip(portions, random.random(len(portions))))
-        ]
-        for taken in _draw(queue, self.groups_per_batch * world_size, random, drop_last):
-            shares = np.array_split(np.array(taken), world_size)
-            yield [[int(row) for group in share for row in portions[group].pop()] for share in shares]
-
-    def length(self, world_size: int, drop_last: bool) -> int:
-        """See `EpochPlan`."""
-        counts = [_portion_count(len(rows), self.samples_per_group) for rows in self.members]
-        queue = [(-count, 0.0, group) for group, count in enumerate(counts)]
-        return sum(1 for _ in _draw(queue, self.groups_per_batch * world_size, np.random.default_rng(0), drop_last))
-
-
-def _draw(
-    queue: list[tuple[int, float, int]], size: int, random: np.random.Generator, drop_last: bool
-) -> Iterator[list[int]]:
-    """Sets of different groups, those with most portions left first, equals at random."""
-    heapq.heapify(queue)
-    while queue and (len(queue) >= size or not drop_last):
-        taken = [heapq.heappop(queue) for _ in range(min(size, len(queue)))]
-        groups = [group for _, _, group in taken]
-        random.shuffle(groups)
-        yield groups
-        for left, _, group in taken:
-            if left + 1 < 0:
-                heapq.heappush(queue, (left + 1, random.random(), group))
-
-
-def _portions(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    cuts = [rows[start : start + size] for start in range(0, len(rows), size)]
-    if len(cuts) > 1 and len(cuts[-1]) == 1:
-        if size > 2:  # lend it one of the portion before
-            cuts[-2:] = [cuts[-2][:-1], np.concatenate([cuts[-2][-1:], cuts[-1]])]
-        else:
-            cuts[-2:] = [np.concatenate(cuts[-2:])]
-    return cuts
-
-
-def _portion_count(members: int, size: int) -> int:
-    return 1 if members <= size else -(-members // size) - (size == 2 and members % 2)
+        return share.count(self.size, self.batch_size * share.world_size)
 
 
 class SamplerBatches:
     """Batches from a torch sampler: consecutive runs of what it yields.
 
+    A sampler that draws from the global random generators (`RandomSampler`, `WeightedRandomSampler`) gives the same
+    order on every process and after a restart; one with a generator of its own has to see to that itself.
+
     Args:
-        sampler: yields sample numbers, the same on every process; its `set_epoch` is called where it has one.
+        sampler: yields sample numbers; its `set_epoch` is called where it has one.
         batch_size: the samples of a process's batch.
+        seed: where the order comes from.
+
+    Raises:
+        ValueError: for a sampler that yields the samples of one process only.
     """
 
-    def __init__(self, sampler: Iterable[int], batch_size: int) -> None:
+    def __init__(self, sampler: Iterable[int], batch_size: int, seed: int = 0) -> None:
+        _refuse_distributed(sampler)
         self.sampler = sampler
         self.batch_size = batch_size
+        self.seed = seed
 
-    def plan(self, epoch: int, world_size: int, drop_last: bool) -> Iterator[GlobalBatch]:
+    def plan(self, epoch: int, share: Share) -> Iterator[Rows]:
         """See `EpochPlan`."""
-        _set_epoch(self.sampler, epoch)
-        whole = self.batch_size * world_size
-        batch: list[int] = []
-        for index in self.sampler:
-            batch.append(int(index))
-            if len(batch) == whole:
-                yield [share.tolist() for share in np.array_split(batch, world_size)]
-                batch = []
-        if batch and not drop_last:
-            yield [share.tolist() for share in np.array_split(batch, world_size)]
+        whole = self.batch_size * share.world_size
+        return share.deal(_draw(self.sampler, whole, epoch, self.seed), whole)
 
-    def length(self, world_size: int, drop_last: bool) -> int | None:
+    def length(self, share: Share) -> int | None:
         """See `EpochPlan`."""
-        if not hasattr(self.sampler, "__len__"):
-            return None
-        return RandomBatches(len(self.sampler), self.batch_size, shuffle=False).length(world_size, drop_last)
+        size = _size(self.sampler)
+        return None if size is None else share.count(size, self.batch_size * share.world_size)
 
 
 class BatchSamplerBatches:
-    """Batches from a torch batch sampler: W consecutive ones make a global batch.
+    """Batches from a torch batch sampler: W consecutive ones make a global batch. See `SamplerBatches`.
 
     Args:
-        batch_sampler: yields lists of sample numbers, the same on every process; its `set_epoch` is called where it has one.
+        batch_sampler: yields lists of sample numbers; its `set_epoch` is called where it has one.
+        seed: where the order comes from.
+
+    Raises:
+        ValueError: for a batch sampler that yields the batches of one process only.
     """
 
-    def __init__(self, batch_sampler: Iterable[Sequence[int]]) -> None:
+    def __init__(self, batch_sampler: Iterable[Sequence[int]], seed: int = 0) -> None:
+        _refuse_distributed(batch_sampler)
         self.batch_sampler = batch_sampler
+        self.seed = seed
 
-    def plan(self, epoch: int, world_size: int, drop_last: bool) -> Iterator[GlobalBatch]:
+    def plan(self, epoch: int, share: Share) -> Iterator[Rows]:
         """See `EpochPlan`."""
-        _set_epoch(self.batch_sampler, epoch)
-        batches: GlobalBatch = []
-        for batch in self.batch_sampler:
-            batches.append([int(index) for index in batch])
-            if len(batches) == world_size:
-                yield batches
-                batches = []
-        if batches and not drop_last:
-            yield batches + [[]] * (world_size - len(batches))
+        for own in share.deal(_draw(self.batch_sampler, share.world_size, epoch, self.seed), share.world_size):
+            if not len(own[0]):
+                raise ValueError(f"{type(self.batch_sampler).__name__} gave an empty batch")
+            yield own[0]
 
-    def length(self, world_size: int, drop_last: bool) -> int | None:
+    def length(self, share: Share) -> int | None:
         """See `EpochPlan`."""
-        if not hasattr(self.batch_sampler, "__len__"):
-            return None
-        count = len(self.batch_sampler)
-        return count // world_size if drop_last else -(-count // world_size)
+        size = _size(self.batch_sampler)
+        return None if size is None else share.count(size, share.world_size)
 
 
-def _set_epoch(sampler: object, epoch: int) -> None:
-    set_epoch = getattr(sampler, "set_epoch", None)
-    if callable(set_epoch):
-        set_epoch(epoch)
+def _draw(sampler: Iterable[Drawn], size: int, epoch: int, seed: int) -> Iterator[list[Drawn]]:
+    """Runs of what a sampler yields, with random numbers that depend on seed and epoch alone."""
+    for part in (sampler, getattr(sampler, "sampler", None)):  # a BatchSampler holds a sampler
+        set_epoch = getattr(part, "set_epoch", None)
+        if callable(set_epoch):
+            set_epoch(epoch)
+    randomness = PrivateRandomness(seed, epoch)
+    with randomness.lent():
+        runs = chunks(sampler, size)
+        run = next(runs, None)
+    while run:
+        yield run
+        with randomness.lent():
+            run = next(runs, None)
+
+
+def _size(sampler: object) -> int | None:
+    """The length of a sampler; None where it has none, which Python also says by NotImplementedError or TypeError."""
+    try:
+        return len(sampler)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def _refuse_distributed(sampler: object) -> None:
+    for part in (sampler, getattr(sampler, "sampler", None)):
+        if isinstance(part, DistributedSampler) and part.num_replicas > 1:
+            raise ValueError(
+                "a DistributedSampler yields the samples of one process only, and the batches are split among the "
+                "processes here; pass the sampler that it wraps, or shuffle=True"
+            )

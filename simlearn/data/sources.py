@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import MISSING, fields
 from typing import Any, TypeAlias
 
 from torch.utils.data import Dataset, IterableDataset
 
-from simlearn.data.kinds import SampleKind
+from simlearn.data.kinds import KINDS, SampleKind
+from simlearn.data.share import chunks
 
-ColumnSpec: TypeAlias = "str | Sequence[str] | Callable[[Any], Any]"
-"""A column of a row: its name, several names (a dictionary of them), or a function of the row."""
+ColumnSpec: TypeAlias = "str | int | Sequence[str] | Callable[[Any], Any]"
+"""A column of a row: its name, its place in a tuple, several names (a dictionary of them), or a function of the row."""
+
+_RUN = 64
+"""Rows read at once, from data sets that can."""
 
 
 class SampleReader:
@@ -19,11 +24,20 @@ class SampleReader:
     Args:
         kind: the kind of samples.
         columns: which column of a row is which argument of the sample; empty for data sets of ready samples.
+
+    Raises:
+        ValueError: when some columns are named, and not all that a sample needs.
     """
 
     def __init__(self, kind: SampleKind, columns: Mapping[str, ColumnSpec]) -> None:
         self.kind = kind
         self.columns = dict(columns)
+        needed = [one.name for one in fields(kind.sample) if one.default is MISSING]
+        self._hint = ", ".join(f"{name}=" for name in needed)
+        if columns and (missing := [name for name in needed if name not in columns]):
+            raise ValueError(
+                f"{kind.loader} needs the columns {self._hint} of the rows; {', '.join(missing)} is missing"
+            )
 
     def __call__(self, row: Any) -> Any:
         """The sample of a row.
@@ -32,27 +46,44 @@ class SampleReader:
             TypeError: for a sample of another kind, or a row without named columns.
             KeyError: for a column that the row lacks.
         """
+        if self.columns:
+            return self.kind.sample(**{name: read(row, spec) for name, spec in self.columns.items()})
         if isinstance(row, self.kind.sample):
             return row
-        if not self.columns:
-            raise TypeError(
-                f"the data set holds a {type(row).__name__} where a {self.kind.sample.__name__} is needed; use the data "
-                "loader for its kind of samples, or name the columns of the rows: "
-                f"{', '.join(f'{name}=' for name in self.kind.sample.__dataclass_fields__)}"
-            )
-        return self.kind.sample(**{name: _read(row, spec) for name, spec in self.columns.items()})
+        others = [kind.loader for kind in KINDS if isinstance(row, kind.sample)]
+        cure = f"load it with {others[0]}" if others else f"name the columns of the rows: {self._hint}"
+        raise TypeError(
+            f"the data set of a {self.kind.loader} holds a {type(row).__name__} where a {self.kind.sample.__name__} is "
+            f"needed; {cure}"
+        )
+
+    def value(self, row: Any, argument: str) -> Any:
+        """One argument of the sample of a row; the other columns are not read."""
+        spec = self.columns.get(argument)
+        return getattr(self(row), argument) if spec is None else read(row, spec)
 
 
-def _read(row: Any, spec: ColumnSpec) -> Any:
+def read(row: Any, spec: ColumnSpec) -> Any:
+    """A column of a row.
+
+    Raises:
+        KeyError: for a column that the row lacks.
+    """
     if callable(spec):
         return spec(row)
-    if not isinstance(spec, str):
-        return {name: _read(row, name) for name in spec}
+    if not isinstance(spec, (str, int)):
+        return {name: read(row, name) for name in spec}
     if isinstance(row, Mapping):
         if spec not in row:
-            raise KeyError(f"the row has no column {spec!r}, only {sorted(map(str, row))}")
+            raise KeyError(f"the row has no column {spec!r}, only {list(row)}")
         return row[spec]
-    return getattr(row, spec)
+    if isinstance(spec, str):
+        if not hasattr(row, spec):
+            raise KeyError(f"a {type(row).__name__} has no column {spec!r}; name it by its place, or pass a function")
+        return getattr(row, spec)
+    if not -len(row) <= spec < len(row):
+        raise KeyError(f"the row has no column {spec}, only {len(row)} of them")
+    return row[spec]
 
 
 class MapSource(Dataset[Any]):
@@ -64,18 +95,50 @@ class MapSource(Dataset[Any]):
     """
 
     def __init__(self, data: Any, reader: SampleReader) -> None:
-        self.data = _FrameRows(data) if _is_frame(data) else data
+        self.data: Any = _FrameRows(data, reader.columns) if _is_frame(data) else data
         self.reader = reader
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index: int) -> Any:
-        return self.reader(self.data[int(index)])
+        return self.reader(self._rows([int(index)])[0])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Several samples at once, which is how torch's DataLoader asks for a batch."""
+        return [self.reader(row) for row in self._rows([int(index) for index in indices])]
 
     def __iter__(self) -> Iterator[Any]:
-        """All samples in order. Defined because Python would otherwise take an IndexError of the data set for its end."""
-        return (self[index] for index in range(len(self)))
+        """All samples in order. Without it, Python would take an IndexError of the data set for its end."""
+        return map(self.reader, self._all_rows())
+
+    def values(self, argument: str) -> Iterable[Any]:
+        """One argument of all samples, reading no more than that where the data has columns."""
+        spec = self.reader.columns.get(argument)
+        if isinstance(spec, (str, int)):
+            if isinstance(self.data, _FrameRows):
+                column: list[Any] = self.data.columns[spec]
+                return column
+            if spec in getattr(self.data, "column_names", ()):
+                whole: Iterable[Any] = self.data[spec][:]
+                return whole
+        return (self.reader.value(row, argument) for row in self._all_rows())
+
+    def _all_rows(self) -> Iterator[Any]:
+        # One after the other where nothing is gained by more: whoever stops early should not have read ahead.
+        for run in chunks(range(len(self.data)), _RUN if self._reads_many else 1):
+            yield from self._rows(run)
+
+    @property
+    def _reads_many(self) -> bool:
+        return callable(getattr(self.data, "__getitems__", None))
+
+    def _rows(self, indices: list[int]) -> list[Any]:
+        try:
+            # Hugging Face reads many rows several times faster than one by one.
+            return list(self.data.__getitems__(indices)) if self._reads_many else [self.data[i] for i in indices]
+        except StopIteration as error:  # would pass for the end of the epoch
+            raise RuntimeError(f"{type(self.data).__name__} raised StopIteration for the samples {indices}") from error
 
 
 class StreamSource:
@@ -91,27 +154,43 @@ class StreamSource:
         self.reader = reader
 
     def __iter__(self) -> Iterator[Any]:
-        return (self.reader(row) for row in self.data)
+        return map(self.reader, self.data)
+
+    def values(self, argument: str) -> Iterable[Any]:
+        """One argument of all samples."""
+        return (self.reader.value(row, argument) for row in self.data)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the stream which epoch comes next, where it wants to know."""
+        set_epoch = getattr(self.data, "set_epoch", None)
+        if callable(set_epoch):
+            set_epoch(epoch)
 
 
 def source_of(data: Any, reader: SampleReader) -> MapSource | StreamSource:
     """Read any kind of data.
 
     Raises:
-        TypeError: for what can be read only once, or not at all.
+        TypeError: for what can be read only once, in no certain order, or not at all.
     """
-    if isinstance(data, IterableDataset):
-        return StreamSource(data, reader)
-    if isinstance(data, Iterator):
+    if hasattr(data, "iloc") and not _is_frame(data):
+        data = data.tolist()  # a pandas series, whose [] counts by label
+    if isinstance(data, Set):
+        raise TypeError(f"a {type(data).__name__} has another order in every process; sort it into a list")
+    has_numbers = hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, IterableDataset)
+    if isinstance(data, (str, bytes, Mapping)) or not (has_numbers or hasattr(data, "__iter__")):
         raise TypeError(
-            f"a {type(data).__name__} can be read only once, training reads it every epoch; put it into a list, or write a "
-            "torch.utils.data.IterableDataset whose __iter__ starts anew"
+            f"cannot read samples from a {type(data).__name__}; give a list, a frame, a Dataset with a length or an "
+            "IterableDataset"
         )
-    if _is_frame(data) or (hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, Mapping)):
+    if has_numbers:
         return MapSource(data, reader)
-    if hasattr(data, "__iter__") and not isinstance(data, (str, bytes, Mapping)):
-        return StreamSource(data, reader)
-    raise TypeError(f"cannot read samples from a {type(data).__name__}; give a Dataset, IterableDataset, list or frame")
+    if iter(data) is iter(data):
+        raise TypeError(
+            f"a {type(data).__name__} that gives one iterator again and again can be read only once, and it is read "
+            "every epoch; put it into a list, or write a torch.utils.data.IterableDataset whose __iter__ starts anew"
+        )
+    return StreamSource(data, reader)
 
 
 def _is_frame(data: Any) -> bool:
@@ -121,12 +200,24 @@ def _is_frame(data: Any) -> bool:
 class _FrameRows:
     """The rows of a pandas frame as dictionaries of Python values; `iloc` would build a Series for every one."""
 
-    def __init__(self, frame: Any) -> None:
-        self.columns = {str(name): frame[name].tolist() for name in frame.columns}
-        self.size = len(frame)
+    def __init__(self, frame: Any, specs: Mapping[str, ColumnSpec]) -> None:
+        names = list(frame.columns)
+        if len(set(names)) < len(names):
+            raise ValueError(f"the frame has several columns of one name: {names}; rename them")
+        needed: set[Any] = set()
+        for spec in specs.values():
+            if callable(spec):
+                needed.update(names)
+            else:
+                needed.update([spec] if isinstance(spec, (str, int)) else spec)
+        if missing := needed.difference(names):
+            raise KeyError(f"the frame has no column {missing.pop()!r}, only {names}")
+        # Only these: a wide frame as Python values takes many times its memory.
+        self.columns = {name: frame[name].tolist() for name in names if name in needed}
+        self._size = len(frame)
 
     def __len__(self) -> int:
-        return self.size
+        return self._size
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[Any, Any]:
         return {name: values[index] for name, values in self.columns.items()}

@@ -45,25 +45,31 @@ class Inputs:
 
 
 def move(features: Any, device: torch.device | str, non_blocking: bool = False) -> Any:
-    """Move whatever a collate function returned: tensors in any nesting; the rest stays as it is."""
-    return _map(features, lambda tensor: tensor.to(device, non_blocking=non_blocking))
+    """Move what a collate function returned: tensors in any nesting, objects with a `to`; the rest stays as it is."""
+
+    def moved(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return leaf.to(device, non_blocking=non_blocking)
+        return leaf.to(device) if hasattr(leaf, "to") else leaf
+
+    return _map(features, moved)
 
 
 def cast(features: Any, weights: nn.Module) -> Any:
-    """Give floating-point features the dtype of the module that reads them: half-precision weights take nothing else."""
+    """Give floating-point features the dtype of the module that reads them: half-precision weights take no other."""
     dtype = next((p.dtype for p in weights.parameters() if p.is_floating_point()), None)
     if dtype is None:
         return features
-    return _map(features, lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+    return _map(
+        features, lambda leaf: leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+    )
 
 
-def _map(features: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(features, Tensor):
-        return change(features)
+def _map(features: Any, change: Callable[[Any], Any]) -> Any:
+    """Change every leaf: no mapping, list or tuple, or one that knows itself how to move (as a packed sequence)."""
     if isinstance(features, Mapping):  # also Hugging Face's BatchEncoding, which is no dict
         return {key: _map(value, change) for key, value in features.items()}
-    if isinstance(features, tuple) and hasattr(features, "_fields"):
-        return type(features)(*(_map(value, change) for value in features))
-    if isinstance(features, (list, tuple)):
-        return type(features)(_map(value, change) for value in features)
-    return features
+    if isinstance(features, (list, tuple)) and not hasattr(features, "to"):
+        values = [_map(value, change) for value in features]
+        return type(features)(*values) if hasattr(features, "_fields") else type(features)(values)
+    return change(features)

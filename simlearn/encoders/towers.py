@@ -1,7 +1,7 @@
 """Who encodes what: from what `configure_encoders` returns to the towers of a model.
 
-A tower turns one object into the embeddings of its parts. A part is an encoder with, perhaps, a field of the object to read
-and a prompt to put before it. Encoders are shared: one object in several places is stored and trained once.
+A tower turns one object into the embeddings of its parts. A part is an encoder with, perhaps, a field of the object to
+read and a prompt to put before it. Encoders are shared: one object in several places is stored and trained once.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Field:
 class Fields(dict[str, Encoder | Prompted | Field]):
     """Several fields of a structured object, each with its encoder; the embeddings are concatenated.
 
-    `Fields(title=words, category=categories)` reads `obj["title"]` and `obj["category"]` (or the attributes). A field whose
-    name is taken reads under another one: `Fields(kind=Field("type", categories))`.
+    `Fields(title=words, category=categories)` reads `obj["title"]` and `obj["category"]` (or the attributes). A field
+    whose name is taken reads under another one: `Fields(kind=Field("type", categories))`.
     """
 
 
@@ -92,6 +92,9 @@ class Part:
             part = Part(**content)
             check_name(part.name, "part name")
             check_name(part.encoder, "encoder name")
+            for text in (part.field, part.prompt):
+                if not isinstance(text, str | None):
+                    raise TypeError(f"field and prompt must be text, got {text!r:.100}")
         except (TypeError, ValueError) as error:
             raise LoadError(f"not a part of a tower: {content!r:.200} ({error})") from None
         return part
@@ -159,8 +162,8 @@ def _part(name: str, leaf: Any, field: str | None, role: Role | None, encoders: 
         prompt, leaf = leaf.prompt, leaf.encoder
     if not isinstance(leaf, Encoder):
         raise TypeError(
-            f"{name!r} must be an Encoder, got {type(leaf).__name__}; configure_encoders returns an Encoder, a dictionary "
-            "of them, Fields(...), Field(...) or TwoTower(query=..., document=...)"
+            f"{name!r} must be an Encoder, got {type(leaf).__name__}; configure_encoders returns an Encoder, a "
+            "dictionary of them, Fields(...), Field(...) or TwoTower(query=..., document=...)"
         )
     return Part(check_name(name, "encoder name"), _register(name, leaf, role, encoders), field, prompt)
 
@@ -177,7 +180,7 @@ def _register(name: str, encoder: Encoder, role: Role | None, encoders: dict[str
         name = f"{role}_{name}"
     if name.lower() in taken:
         raise ValueError(
-            f"two encoders are called {taken[name.lower()]!r} and {name!r}, and would share a folder; rename one of them"
+            f"two encoders are called {taken[name.lower()]!r} and {name!r}, and would share a folder; rename one"
         )
     if hasattr(nn.ModuleDict, name):
         raise ValueError(
@@ -190,7 +193,7 @@ def _register(name: str, encoder: Encoder, role: Role | None, encoders: dict[str
 
 @dataclass(frozen=True)
 class TowerCollator:
-    """From objects to a tower's inputs. Picklable where the encoders' collate functions are, so that workers can have it."""
+    """From objects to a tower's inputs. Picklable where the encoders' collate functions are, so that workers have it."""
 
     parts: tuple[Part, ...]
     collate_fns: tuple[CollateFn, ...]

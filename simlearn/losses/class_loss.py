@@ -11,7 +11,7 @@ from torch import Tensor
 
 from simlearn.hashing import stable_id
 from simlearn.losses.similarity_loss import GroupLoss
-from simlearn.relations import Relation, RelationCheck, RelationKind
+from simlearn.relations import Relation, RelationCheck
 
 UNUSED = torch.iinfo(torch.int64).max
 
@@ -19,8 +19,8 @@ UNUSED = torch.iinfo(torch.int64).max
 class ClassLoss(GroupLoss):
     """The base of losses that learn a vector for each group of the training data.
 
-    The groups stand in the sorted buffer `class_ids`, which `simlearn.fit` fills with one pass over the training data, and
-    which checkpoints hold. For streams, or without `fit`, name them with `classes`.
+    The groups stand in the sorted buffer `class_ids`, which `simlearn.fit` fills with one pass over the training data,
+    and which checkpoints hold. For streams, or without `fit`, name them with `classes`.
 
     Args:
         embedding_size: D, the length of the model's embeddings.
@@ -31,7 +31,6 @@ class ClassLoss(GroupLoss):
         ValueError: for sizes below 1.
     """
 
-    relations: ClassVar[frozenset[RelationKind]] = frozenset({RelationKind.GROUPS})
     needs_positives: ClassVar[bool] = False
     class_ids: Tensor
 
@@ -59,8 +58,8 @@ class ClassLoss(GroupLoss):
         distinct = torch.unique(groups)
         if len(distinct) > self.num_groups:
             raise ValueError(
-                f"the data has {len(distinct)} groups, {type(self).__name__} was built for num_groups={self.num_groups}; "
-                f"build it with num_groups={len(distinct)}"
+                f"the data has {len(distinct)} groups, {type(self).__name__} was built for "
+                f"num_groups={self.num_groups}; build it with num_groups={len(distinct)}"
             )
         self.class_ids.fill_(UNUSED)
         self.class_ids[: len(distinct)] = distinct.to(self.class_ids.device)
@@ -91,6 +90,6 @@ class _RefuseUnknown:
         if bool(unknown.any()):
             known = int((self.class_ids != UNUSED).sum())
             raise ValueError(
-                f"group {int(relation.groups[unknown][0])} is none of the {known} classes of {self.name}; pass classes=... "
-                "with all of them, or train with simlearn.fit, which finds them in the training data"
+                f"group {int(relation.groups[unknown][0])} is none of the {known} classes of {self.name}; pass "
+                "classes=... with all of them, or train with simlearn.fit, which finds them in the training data"
             )

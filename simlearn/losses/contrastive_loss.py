@@ -12,14 +12,14 @@ from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
 from simlearn.losses.functional import contrastive
 from simlearn.losses.similarity_loss import PairwiseLoss
-from simlearn.relations import Relation, RelationCheck, RelationKind
+from simlearn.relations import Relation, RelationCheck
 from simlearn.scoring import Scorer
 
 
 class ContrastiveLoss(PairwiseLoss):
     """Pulls similar pairs together and pushes different ones beyond a margin (Hadsell et al. 2006).
 
-    Where objects have different subgroups, each is also pushed away from the nearest object of another subgroup.
+    Where objects have different subgroups, each is also pushed away from the nearest other object of another subgroup.
 
     Args:
         distance_metric_name: how embeddings compare, where the model configures no scorer; None for cosine.
@@ -30,7 +30,6 @@ class ContrastiveLoss(PairwiseLoss):
         ValueError: for a margin of 0 or less.
     """
 
-    relations: ClassVar[frozenset[RelationKind]] = frozenset({RelationKind.PAIRS})
     takes_batch_as_negatives: ClassVar[bool] = False
 
     def __init__(
@@ -56,13 +55,14 @@ class ContrastiveLoss(PairwiseLoss):
     def _subgroup_terms(
         self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer
     ) -> Tensor | float:
-        if relation.query_subgroups is None or relation.document_subgroups is None:
+        if relation.query_subgroups is None or relation.document_subgroups is None or not len(queries):
             return 0.0
-        first, second = relation.query_subgroups, relation.document_subgroups
+        different = _differ(relation.query_subgroups, relation.document_subgroups, relation.one_space)
+        if relation.query_ids is not None and relation.document_ids is not None:
+            different &= _differ(relation.query_ids, relation.document_ids, relation.one_space)
         if relation.one_space:
             queries = documents = Embeddings.concatenate([queries, documents])
-            first = second = torch.cat([first, second])
-        distances = scorer.distances(queries, documents).masked_fill(first[:, None] == second[None, :], torch.inf)
+        distances = scorer.distances(queries, documents).masked_fill(~different, torch.inf)
         nearest = distances.amin(1) if relation.one_space else torch.cat([distances.amin(1), distances.amin(0)])
         # relu(margin - inf) is 0 and so is its gradient: whoever has no other subgroup adds a zero.
         return F.relu(self.margin - nearest).square().sum()
@@ -72,9 +72,15 @@ class ContrastiveLoss(PairwiseLoss):
         return {**super().get_config_dict(), "margin": self.margin, "size_average": self.size_average}
 
 
+def _differ(queries: Tensor, documents: Tensor, one_space: bool) -> Tensor:
+    """Whether two values differ: (N, M), or (N + M, N + M) for all against all in one space."""
+    if one_space:
+        queries = documents = torch.cat([queries, documents])
+    return queries[:, None] != documents[None, :]
+
+
 def _refuse_scores_outside_unit(relation: Relation) -> None:
-    outside = ~((relation.scores >= 0) & (relation.scores <= 1))
+    scores = relation.paired_scores()
+    outside = ~((scores >= 0) & (scores <= 1))
     if bool(outside.any()):
-        raise ValueError(
-            f"ContrastiveLoss takes scores in [0, 1], got {relation.scores[outside][0].item():g}; rescale them"
-        )
+        raise ValueError(f"ContrastiveLoss takes scores in [0, 1], got {scores[outside][0].item():g}; rescale them")

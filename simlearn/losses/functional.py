@@ -1,7 +1,7 @@
 """Losses as pure functions of scores or distances and the masks of a relation.
 
-All reduce in the dtype they are given, which scorers make at least fp32. An anchor that lacks a positive or a negative adds
-a zero that stays in the graph, and is counted.
+All reduce in the dtype they are given, which scorers make at least fp32. An anchor that lacks a positive or a negative
+adds a zero that stays in the graph, and is counted.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from simlearn.losses.similarity_loss import LossResult
 def multiple_negatives(scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
     """Softmax cross-entropy of each positive against the negatives of its anchor.
 
-    For an anchor with several positives the mean of theirs, none of them in the denominator of another. With one positive
-    and all other columns negative this is InfoNCE (van den Oord et al. 2018).
+    For an anchor with several positives the mean of theirs, none of them in the denominator of another. With one
+    positive and all other columns negative this is InfoNCE (van den Oord et al. 2018).
 
     Args:
         scores: (N, M) scores, already divided by the temperature.
@@ -25,7 +25,8 @@ def multiple_negatives(scores: Tensor, positives: Tensor, negatives: Tensor) -> 
         negatives: (N, M) bool.
 
     Returns:
-        The mean over the anchors with a positive; the counts of anchors without a positive and of those without a negative.
+        The mean over the anchors with a positive; the counts of anchors without a positive and of those without a
+        negative.
     """
     has_positive, has_negative = positives.any(1), negatives.any(1)
     # An empty row of -inf has no gradient but NaN, so it is scored with zeros that `where` then takes out of the graph.
@@ -41,8 +42,9 @@ def triplet_hard(
 ) -> LossResult:
     """The hardest positive and the hardest negative of each anchor (Hermans et al. 2017).
 
-    The difference is divided by the mean distance of the hardest negatives (Quaterion): where all embeddings move together
-    the loss rises, which keeps the space from collapsing into a point.
+    The difference is divided by the mean distance of the hardest negatives (Quaterion): where all embeddings move
+    together the loss rises, which keeps the space from collapsing into a point. Of distances that may be negative, as
+    that of the dot product, the mean is over their absolute values.
 
     Args:
         distances: (N, M).
@@ -57,6 +59,8 @@ def triplet_hard(
     """
     has_positive, has_negative = positives.any(1), negatives.any(1)
     valid = has_positive & has_negative
+    if not distances.shape[1]:  # nothing has no maximum
+        return LossResult(distances.sum(), _counts(has_positive, has_negative))
     hardest_positive = distances.masked_fill(~positives, -torch.inf).amax(1)
     hardest_negative = distances.masked_fill(~negatives, torch.inf).amin(1)
     hardest_positive = torch.where(valid, hardest_positive, 0.0)
@@ -65,7 +69,7 @@ def triplet_hard(
     if soft:
         terms = F.softplus(gap)
     else:
-        scale = hardest_negative.sum() / valid.sum().clamp(min=1)
+        scale = _mean(hardest_negative.abs(), valid)
         terms = F.relu(gap / scale.clamp(min=eps) + margin)
     return LossResult(_mean(torch.where(valid, terms, 0.0), valid), _counts(has_positive, has_negative))
 
@@ -97,7 +101,7 @@ def triplet_all(distances: Tensor, positives: Tensor, negatives: Tensor, margin:
 
 
 def triplet_semi_hard(distances: Tensor, positives: Tensor, negatives: Tensor, margin: float) -> LossResult:
-    """For each anchor and positive the nearest negative that is farther than the positive (FaceNet, Schroff et al. 2015).
+    """For each anchor and positive the nearest negative beyond the positive (FaceNet, Schroff et al. 2015).
 
     Where every negative is nearer than the positive, the farthest one is taken.
 
@@ -122,7 +126,7 @@ def triplet_semi_hard(distances: Tensor, positives: Tensor, negatives: Tensor, m
 
 
 def contrastive(distances: Tensor, scores: Tensor, margin: float) -> Tensor:
-    """Half the squared distance of similar pairs, half the squared lack of margin of different ones (Hadsell et al. 2006).
+    """Half the squared distance of similar pairs, half the squared lack of margin of others (Hadsell et al. 2006).
 
     Args:
         distances: (B,).

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
 from simlearn.losses.functional import multiple_negatives
-from simlearn.losses.similarity_loss import LossResult, PairwiseLoss
+from simlearn.losses.similarity_loss import ALL_RELATIONS, LossResult, PairwiseLoss
 from simlearn.relations import Relation, RelationCheck, RelationKind
 from simlearn.scoring import Scorer
 
@@ -17,8 +17,8 @@ from simlearn.scoring import Scorer
 class MultipleNegativesRankingLoss(PairwiseLoss):
     """Tells the positive of each anchor from everything else in the batch (InfoNCE; Henderson et al. 2017).
 
-    The other rows are negatives, except those of the same non-default subgroup and those that are the same object. A pair
-    with a score of 0 or less makes `obj_b` a negative of `obj_a`; scores strictly between 0 and 1 raise.
+    The other rows are negatives, except those of the same non-default subgroup and those that are the same object. A
+    pair with a score of 0 or less makes `obj_b` a negative of `obj_a`; scores strictly between 0 and 1 raise.
 
     Args:
         scale: 1 / temperature, multiplied with the scores. 20 suits cosine in [-1, 1].
@@ -28,6 +28,8 @@ class MultipleNegativesRankingLoss(PairwiseLoss):
     Raises:
         ValueError: for a scale of 0 or less.
     """
+
+    relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
 
     def __init__(
         self, scale: float = 20.0, distance_metric_name: Distance | str | None = None, symmetric: bool = False
@@ -60,11 +62,14 @@ class MultipleNegativesRankingLoss(PairwiseLoss):
 def _refuse_graded_pairs(relation: Relation) -> None:
     if relation.kind is not RelationKind.PAIRS:
         return
-    graded = (relation.scores > 0) & (relation.scores < 1)
+    scores = relation.paired_scores()
+    graded = (scores > 0) & (scores < 1)
     if bool(graded.any()):
         raise ValueError(
-            f"MultipleNegativesRankingLoss got the score {relation.scores[graded][0].item():g}: a pair is either a positive "
-            "(1) or an explicit negative (0 or less). ContrastiveLoss learns from graded scores; or round them first"
+            f"MultipleNegativesRankingLoss got the score {scores[graded][0].item():g}: a pair is either a positive (1) "
+            "or an explicit negative (0 or less). ContrastiveLoss learns from graded scores; or round them first"
         )
-    if not bool(torch.isfinite(relation.scores).all()):
-        raise ValueError("scores must be finite")
+    if not bool(torch.isfinite(scores).all()):
+        raise ValueError(
+            "MultipleNegativesRankingLoss takes finite scores; drop or mend the pairs with NaN or infinity"
+        )

@@ -1,8 +1,8 @@
 """What all losses share.
 
-A library loss implements `compute(queries, documents, relation, scorer)` over a pure function of tensors. A user's loss may
-instead implement `forward(embeddings, groups)` or `forward(embeddings, pairs, labels, subgroups)`: the base classes turn
-one into the other, so that both train.
+A library loss implements `compute(queries, documents, relation, scorer)` over a pure function of tensors. A user's loss
+may instead implement `forward(embeddings, groups)` or `forward(embeddings, pairs, labels, subgroups)`: the base classes
+turn one into the other, so that both train.
 """
 
 from __future__ import annotations
@@ -101,7 +101,12 @@ class SimilarityLoss(nn.Module):
 
 
 class GroupLoss(SimilarityLoss):
-    """The base of losses over groups: implement `compute`, or `forward(embeddings, groups)`."""
+    """The base of losses over groups: implement `compute`, or `forward(embeddings, groups)`.
+
+    A loss whose `compute` reads only the masks of its relation takes more than groups, and says so in `relations`.
+    """
+
+    relations: ClassVar[frozenset[RelationKind]] = frozenset({RelationKind.GROUPS})
 
     def compute(
         self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer
@@ -110,17 +115,22 @@ class GroupLoss(SimilarityLoss):
         _refuse_if_undefined(self, GroupLoss)
         if relation.groups is None:
             raise TypeError(f"{type(self).__name__} takes groups, got {relation.kind}")
-        value: Tensor = self(queries.values, relation.groups)
+        value: Tensor = self(_one_vector_each(self, queries), relation.groups)
         return value
 
     def forward(self, embeddings: Tensor, groups: Tensor) -> Tensor:
         """The loss of (N, D) embeddings with (N,) groups, a scalar."""
         _refuse_if_undefined(self, GroupLoss)
-        return self._evaluate(embeddings, Relation.from_groups(groups))
+        return self._evaluate(embeddings, Relation.from_groups(groups.long()))
 
 
 class PairwiseLoss(SimilarityLoss):
-    """The base of losses over pairs: implement `compute`, or `forward(embeddings, pairs, labels, subgroups)`."""
+    """The base of losses over pairs: implement `compute`, or `forward(embeddings, pairs, labels, subgroups)`.
+
+    A loss whose `compute` reads only the masks of its relation takes more than pairs, and says so in `relations`.
+    """
+
+    relations: ClassVar[frozenset[RelationKind]] = frozenset({RelationKind.PAIRS})
 
     def compute(
         self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer
@@ -134,7 +144,7 @@ class PairwiseLoss(SimilarityLoss):
         subgroups = torch.zeros(2 * size, dtype=torch.long, device=queries.device)
         if relation.query_subgroups is not None and relation.document_subgroups is not None:
             subgroups = torch.cat([relation.query_subgroups, relation.document_subgroups])
-        both = Embeddings.concatenate([queries, documents]).values
+        both = _one_vector_each(self, Embeddings.concatenate([queries, documents]))
         pairs = torch.stack([rows, rows + size], dim=1)
         value: Tensor = self(both, pairs, relation.paired_scores(), subgroups)
         return value
@@ -143,7 +153,7 @@ class PairwiseLoss(SimilarityLoss):
         """The loss of pairs of embeddings.
 
         Args:
-            embeddings: (R, D).
+            embeddings: (R, D), one row an object.
             pairs: (B, 2) rows of the two objects of each pair.
             labels: (B,) scores.
             subgroups: (R,) subgroups of the embeddings.
@@ -153,9 +163,18 @@ class PairwiseLoss(SimilarityLoss):
         """
         _refuse_if_undefined(self, PairwiseLoss)
         rows = pairs.T.reshape(-1)
-        first, second = subgroups.index_select(0, rows).long().split(len(pairs))
-        relation = Relation.from_pairs(labels, (first, second))
+        first, second = subgroups.index_select(0, rows).long().reshape(2, -1)
+        relation = Relation.from_pairs(labels, (first, second), (pairs[:, 0], pairs[:, 1]))
         return self._evaluate(embeddings.index_select(0, rows), relation)
+
+
+def _one_vector_each(loss: SimilarityLoss, embeddings: Embeddings) -> Tensor:
+    if embeddings.is_multi_vector:
+        raise TypeError(
+            f"{type(loss).__name__}.forward takes one vector an object, these objects have up to "
+            f"{embeddings.values.shape[1]}; define compute, which is given a scorer for them"
+        )
+    return embeddings.values
 
 
 def _refuse_if_undefined(loss: SimilarityLoss, base: type[GroupLoss] | type[PairwiseLoss]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
 from simlearn.losses.functional import triplet_all, triplet_hard, triplet_semi_hard
-from simlearn.losses.similarity_loss import GroupLoss, LossResult
-from simlearn.relations import Relation
+from simlearn.losses.similarity_loss import ALL_RELATIONS, GroupLoss, LossResult
+from simlearn.relations import Relation, RelationKind
 from simlearn.scoring import Scorer
 
 Mining = Literal["all", "hard", "semi_hard"]
@@ -18,16 +18,18 @@ class TripletLoss(GroupLoss):
     """Wants every negative farther from the anchor than its positives, by a margin.
 
     Args:
-        margin: how much farther. With cosine distance, 1 − cos, 0.3 is a good start; 1.0 asks for more than most data can
-            give and trains badly. With `mining="hard"` it is in units of the mean hardest negative.
+        margin: how much farther. With cosine distance, 1 − cos, 0.3 is a good start; 1.0 asks for more than most data
+            can give and trains badly. With `mining="hard"` it is in units of the mean hardest negative.
         distance_metric_name: how embeddings compare, where the model configures no scorer; None for cosine.
-        mining: `"hard"` takes the hardest positive and negative of each anchor, `"semi_hard"` for each positive the nearest
-            negative beyond it, `"all"` every triplet that violates the margin.
+        mining: `"hard"` takes the hardest positive and negative of each anchor, `"semi_hard"` for each positive the
+            nearest negative beyond it, `"all"` every triplet that violates the margin.
         soft: softplus instead of the margin; only with `mining="hard"`.
 
     Raises:
         ValueError: for an unknown mining, a negative margin, or `soft` without hard mining.
     """
+
+    relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
 
     def __init__(
         self,
@@ -39,7 +41,7 @@ class TripletLoss(GroupLoss):
         super().__init__(distance_metric_name)
         if mining not in get_args(Mining):
             raise ValueError(f"mining must be one of {', '.join(get_args(Mining))}, got {mining!r}")
-        if margin < 0:
+        if not margin >= 0:
             raise ValueError(f"margin must not be negative, got {margin}")
         if soft and mining != "hard":
             raise ValueError(f"soft works with mining='hard' only, not with {mining!r}")

@@ -1,6 +1,6 @@
 """The models that are trained and served."""
 
-from simlearn.models.servable import ModelCard
+from simlearn.models.model_card import ModelCard
 from simlearn.models.similarity_model import MetricModel, SimilarityModel
 from simlearn.models.tower import KnownVectors, Tower
 

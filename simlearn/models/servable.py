@@ -11,22 +11,23 @@ scorer/             likewise
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from simlearn.encoders import Encoder
 from simlearn.encoders.towers import ROLES, Part, Plan
 from simlearn.heads import EncoderHead
+from simlearn.models.model_card import ModelCard
 from simlearn.persistence import (
     FORMAT_VERSION,
     ClassResolver,
     LoadError,
+    check_components,
     check_folder,
     check_name,
+    component_entries,
+    is_own,
     load_component,
     read_versioned_json,
     replaced_folder,
@@ -37,75 +38,6 @@ from simlearn.scoring import Scorer
 
 SERVABLE_FILE = "servable.json"
 _KIND = "SimilarityModel"
-
-
-@dataclass
-class ModelCard:
-    """What a servable says about itself.
-
-    Args:
-        name: the model's name.
-        training: how it was trained, by setting.
-        data: what it was trained on, by name.
-        scores: how it scored, by metric.
-    """
-
-    name: str = "similarity model"
-    training: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, float] = field(default_factory=dict)
-
-    def markdown(self, plan: Plan, heads: Mapping[str, EncoderHead], scorer: Scorer) -> str:
-        """The README of a servable."""
-        asymmetric = not plan.is_symmetric
-        use = (
-            'served.encode_query(["..."]), served.encode_document(["..."])' if asymmetric else 'served.encode(["..."])'
-        )
-        lines = [
-            f"# {self.name}",
-            "",
-            "An embedding model trained with [simlearn](https://pypi.org/project/simlearn/).",
-            "",
-            "```python",
-            "from simlearn import SimilarityModel",
-            "",
-            'served = SimilarityModel.load("path/of/this/folder")',
-            use,
-            "```",
-            "",
-            "## Parts",
-            "",
-            *_table(
-                "tower", "encoders", {role: _parts_text(getattr(plan, role), plan) for role in ROLES[: 1 + asymmetric]}
-            ),
-            *_table(
-                "head",
-                "kind",
-                {role: f"{type(head).__name__}, {head.output_size} values" for role, head in heads.items()},
-            ),
-            f"Embeddings are compared by `{type(scorer).__name__}` {json.dumps(scorer.get_config_dict())}.",
-            "",
-        ]
-        for title, content in (("Training data", self.data), ("Training", self.training), ("Scores", self.scores)):
-            if content:
-                lines += [f"## {title}", "", *_table("", "", content)]
-        return "\n".join(lines)
-
-
-def _parts_text(parts: tuple[Part, ...], plan: Plan) -> str:
-    texts = []
-    for part in parts:
-        encoder = plan.encoders[part.encoder]
-        text = f"{type(encoder).__name__} `{part.encoder}`, {'trained' if encoder.trainable else 'frozen'}"
-        text += f", of field `{part.field}`" if part.field else ""
-        text += f", after the prompt {json.dumps(part.prompt)}" if part.prompt else ""
-        texts.append(text)
-    return "; ".join(texts)
-
-
-def _table(left: str, right: str, content: Mapping[str, Any]) -> list[str]:
-    rows = [f"| {key} | {f'{value:.4g}' if isinstance(value, float) else value} |" for key, value in content.items()]
-    return [f"| {left} | {right} |", "|---|---|", *rows, ""]
 
 
 def save_model_parts(
@@ -137,10 +69,11 @@ def save_model_parts(
                 "encoders": sorted(plan.encoders),
                 "towers": towers,
                 "heads": sorted(heads),
-                "card": asdict(card),
+                "card": card.to_json(),
             },
         )
-        (draft / "README.md").write_text(card.markdown(plan, heads, scorer), encoding="utf-8")
+        foreign = [entry for entry in component_entries(draft).values() if not is_own(entry)]
+        (draft / "README.md").write_text(card.markdown(plan, heads, scorer, foreign), encoding="utf-8")
         check_folder(draft)
 
 
@@ -161,23 +94,36 @@ def load_model_parts(
     if not (folder / SERVABLE_FILE).is_file():
         raise LoadError(f"{path} is not a servable: it has no {SERVABLE_FILE}")
     check_folder(folder)
+    names, roles, towers, card = _read(folder / SERVABLE_FILE)
     resolver = ClassResolver(classes, trusted_modules)
-    content = read_versioned_json(folder / SERVABLE_FILE, "servable")
+    bases = {f"encoders/{name}": Encoder for name in names} | {f"heads/{role}": EncoderHead for role in roles}
+    check_components(folder, {**bases, "scorer": Scorer}, resolver)
+    encoders = {name: load_component(folder / "encoders" / name, Encoder, resolver) for name in names}
+    heads = {role: load_component(folder / "heads" / role, EncoderHead, resolver) for role in roles}
+    scorer = load_component(folder / "scorer", Scorer, resolver)
+    query = towers["query"]
+    plan = Plan(encoders, query, towers.get("document", query), is_symmetric="document" not in towers)
+    return plan, heads, scorer, card
+
+
+def _read(file: Path) -> tuple[list[str], list[str], dict[str, tuple[Part, ...]], ModelCard]:
+    """The names of the encoders, the roles that have a head, the towers by role, and the card."""
+    content = read_versioned_json(file, "servable")
     if content.get("kind") != _KIND:
-        raise LoadError(f"{folder / SERVABLE_FILE} describes a {content.get('kind')!r:.80}, not a {_KIND}")
+        raise LoadError(f"{file} describes a {content.get('kind')!r:.80}, not a {_KIND}")
     try:
         towers = {role: tuple(Part.from_json(part) for part in parts) for role, parts in content["towers"].items()}
         names = [check_name(name, "encoder name") for name in content["encoders"]]
         roles = [check_name(name, "head name") for name in content["heads"]]
-        card = ModelCard(**content["card"])
-        query = towers["query"]
+        card = ModelCard.from_json(content["card"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise LoadError(f"{folder / SERVABLE_FILE} is damaged: {type(error).__name__} {error}") from None
-    unknown = {part.encoder for parts in towers.values() for part in parts} - set(names)
-    if unknown or set(towers) - set(ROLES) or not roles or set(roles) - set(ROLES):
-        raise LoadError(f"{folder / SERVABLE_FILE} is damaged: unknown encoders, towers or heads")
-    encoders = {name: load_component(folder / "encoders" / name, Encoder, resolver) for name in names}
-    heads = {role: load_component(folder / "heads" / role, EncoderHead, resolver) for role in roles}
-    scorer = load_component(folder / "scorer", Scorer, resolver)
-    plan = Plan(encoders, query, towers.get("document", query), is_symmetric="document" not in towers)
-    return plan, heads, scorer, card
+        raise LoadError(f"{file} is damaged: {type(error).__name__} {error}") from None
+    used = {part.encoder for parts in towers.values() for part in parts}
+    if sorted(used) != sorted(names):
+        raise LoadError(f"{file} is damaged: its towers do not use exactly its encoders {names!r:.200}")
+    if any(not parts or len({part.name for part in parts}) < len(parts) for parts in towers.values()):
+        raise LoadError(f"{file} is damaged: a tower has no parts, or two of one name")
+    for roles_given in (set(towers), set(roles)):
+        if "query" not in roles_given or roles_given - set(ROLES):
+            raise LoadError(f"{file} is damaged: towers and heads must be for {' and '.join(ROLES)}")
+    return names, roles, towers, card

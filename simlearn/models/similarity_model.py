@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -16,10 +16,12 @@ from simlearn.embeddings import Embeddings
 from simlearn.encoders import Encoder
 from simlearn.encoders.inputs import Inputs
 from simlearn.encoders.towers import ROLES, EncoderSpec, Plan, Role, plan
-from simlearn.encoding import encode_in_batches
+from simlearn.encoding import encode_in_batches, evaluating
 from simlearn.heads import EmptyHead, EncoderHead
-from simlearn.models.servable import ModelCard, load_model_parts, save_model_parts
+from simlearn.models.model_card import ModelCard
+from simlearn.models.servable import load_model_parts, save_model_parts
 from simlearn.models.tower import Tower
+from simlearn.persistence import LoadError
 from simlearn.scoring import CosineScorer, Scorer
 
 
@@ -28,8 +30,8 @@ class SimilarityModel(nn.Module):
 
     Args:
         encoders: an encoder, a dictionary of them, `Field`, `Fields` or `TwoTower`.
-        head: the head; for two towers `{"query": ..., "document": ...}`, or one head for both. None passes the encoders'
-            embeddings on.
+        head: the head; for two towers `{"query": ..., "document": ...}`, or one head for both. None passes the
+            encoders' embeddings on.
         scorer: how embeddings compare; None for cosine.
 
     Raises:
@@ -46,7 +48,7 @@ class SimilarityModel(nn.Module):
         self.plan = encoders if isinstance(encoders, Plan) else plan(encoders)
         self.encoders = nn.ModuleDict(self.plan.encoders)
         heads = self._heads(head)
-        self.heads = nn.ModuleDict(heads)  # type: ignore[arg-type]
+        self.heads = nn.ModuleDict(heads)
         self.scorer = scorer if scorer is not None else CosineScorer()
         self.card = ModelCard()
         for encoder in self.plan.encoders.values():
@@ -66,12 +68,14 @@ class SimilarityModel(nn.Module):
             raise ValueError(f"heads must be given for {' and '.join(ROLES)}, got {sorted(head)}")
         for role in ROLES:
             one = head.get(role, head["query"])
+            if not isinstance(one, EncoderHead):
+                raise TypeError(f"the {role} head must be an EncoderHead, got {type(one).__name__}")
             if one.input_embedding_size != self.input_size(role):
                 raise ValueError(
                     f"the {role} head takes embeddings of size {one.input_embedding_size}, the encoders give "
                     f"{self.input_size(role)}; build it from the input_embedding_size that configure_head receives"
                 )
-        return {role: one for role, one in head.items()}
+        return {role: one for role, one in head.items() if role == "query" or one is not head["query"]}
 
     def input_size(self, role: Role) -> int:
         """The sum of the embedding sizes of a tower's encoders: what its head receives."""
@@ -103,9 +107,7 @@ class SimilarityModel(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are; the CPU for a model without any."""
-        for tensor in (*self.parameters(), *self.buffers()):
-            return tensor.device
-        return torch.device("cpu")
+        return next((tensor.device for tensor in chain(self.parameters(), self.buffers())), torch.device("cpu"))
 
     def forward(self, inputs: Inputs, role: Role = "query") -> Tensor:
         """Embeddings (N, D) or (N, M, D) of collated inputs, with gradients."""
@@ -125,8 +127,8 @@ class SimilarityModel(nn.Module):
         Args:
             inputs: a list is many objects, anything else is one.
             batch_size: how many objects at once.
-            to_numpy: numpy float32 (float64 for a float64 model), or a tensor on the model's device and in its dtype, which
-                may take part in training.
+            to_numpy: numpy float32 (float64 for a float64 model), or a tensor on the model's device and in its dtype,
+                which may take part in training.
             **options: `normalize` (to unit length), `truncate_dim` (keep the first values; before normalising) and
                 `show_progress`.
 
@@ -171,6 +173,8 @@ class SimilarityModel(nn.Module):
                 "this model has many vectors an object; call model.embed(...) for Embeddings with their mask"
             )
         values = embeddings.values
+        if to_numpy and values.dtype is not torch.float64:  # numpy has no bfloat16
+            values = values.float()
         if truncate_dim is not None:
             if not 1 <= truncate_dim <= values.shape[1]:
                 raise ValueError(f"truncate_dim must be in [1, {values.shape[1]}], got {truncate_dim}")
@@ -178,9 +182,7 @@ class SimilarityModel(nn.Module):
         if normalize:
             wide = values if values.dtype is torch.float64 else values.float()
             values = F.normalize(wide, dim=1).to(values.dtype)
-        if not to_numpy:
-            return values
-        return (values if values.dtype is torch.float64 else values.float()).cpu().numpy()
+        return values.cpu().numpy() if to_numpy else values
 
     def embed(
         self, inputs: Any, role: Role = "query", *, batch_size: int = 32, show_progress: bool = False
@@ -198,9 +200,9 @@ class SimilarityModel(nn.Module):
         objects = inputs if isinstance(inputs, list) else [inputs]
         tower = self.tower(role)
         if not objects:
-            return Embeddings(torch.empty(0, tower.embedding_size, device=self.device))
+            return tower.embeddings_of_nothing()
         collate, device = tower.collator(), self.device
-        with _evaluating(self), torch.no_grad():
+        with evaluating(self), torch.no_grad():
             return encode_in_batches(
                 objects,
                 lambda batch: tower.embed(collate(batch).to(device)),
@@ -221,6 +223,11 @@ class SimilarityModel(nn.Module):
         """
         first = self.embed(queries, "query", batch_size=batch_size)
         second = self.embed(documents, "document", batch_size=batch_size)
+        if first.size != second.size:
+            raise ValueError(
+                f"queries have {first.size} values and documents {second.size}, which {type(self.scorer).__name__} "
+                "cannot compare; give the towers heads of one output size"
+            )
         with torch.no_grad():
             scores: Tensor = self.scorer(first, second)
         return scores.float().cpu().numpy()
@@ -271,25 +278,16 @@ class SimilarityModel(nn.Module):
             UntrustedError: when it holds what could run code, or names a class you did not pass.
         """
         parts, heads, scorer, card = load_model_parts(path, classes, trusted_modules)
-        model = cls(parts, heads, scorer)  # type: ignore[arg-type]
+        try:
+            model = cls(parts, heads, scorer)  # type: ignore[arg-type]
+        except Exception as error:  # each part loaded, but not the one that belongs here
+            raise LoadError(f"{path} holds parts that do not fit each other: {error}") from error
         model.card = card
         model.eval()
         return model
 
 
 MetricModel = SimilarityModel
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; afterwards every module is in the mode it was in, which may differ from its parent's."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 __all__ = ["Encoder", "MetricModel", "SimilarityModel"]

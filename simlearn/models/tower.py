@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -74,12 +75,18 @@ class Tower:
         values = self.head(cast(joined.values, self.head), merge_meta(meta))
         return Embeddings(values, joined.mask if values.ndim == 3 else None)
 
+    def embeddings_of_nothing(self) -> Embeddings:
+        """(0, D), as the tower would give them: without a batch to run, only its weights tell device and dtype."""
+        like = next((tensor for tensor in self._tensors() if tensor.is_floating_point()), torch.empty(0))
+        return Embeddings(like.new_empty((0, self.embedding_size)).detach())
+
     def _device(self) -> torch.device:
         """Where the head is: a cached encoder may stay on the CPU, its vectors have to come along."""
+        return next((tensor.device for tensor in self._tensors()), torch.device("cpu"))
+
+    def _tensors(self) -> Iterator[Tensor]:
         for module in (self.head, *(self.encoders[part.encoder] for part in self.parts)):
-            for tensor in (*module.parameters(), *module.buffers()):
-                return tensor.device
-        return torch.device("cpu")
+            yield from chain(module.parameters(), module.buffers())
 
 
 def _join(parts: list[Embeddings]) -> Embeddings:

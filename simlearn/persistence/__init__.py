@@ -1,13 +1,15 @@
 """Saving and loading that trusts nothing on disk.
 
-Weights are safetensors, structure is JSON with a format version. Loading builds classes of simlearn, classes the caller
-passes, and classes of modules the caller names; whatever else a file asks for is an error, and nothing of it is imported.
-`check_folder` looks at every file of a folder before the first one is used.
+Weights are safetensors, structure is JSON with a format version. Loading builds classes of simlearn, classes the
+caller passes, and classes of modules the caller names; whatever else a file asks for is an error, and nothing of it is
+imported. `check_folder` looks at every file of a folder before the first one is used.
 """
 
 from simlearn.persistence.components import (
     COMPONENT_FILE,
     WEIGHTS_FILE,
+    check_components,
+    component_entries,
     load_component,
     load_module,
     load_weights,
@@ -24,19 +26,22 @@ from simlearn.persistence.files import (
     write_json,
 )
 from simlearn.persistence.inspection import check_folder
-from simlearn.persistence.resolver import SIMLEARN_ONLY, ClassResolver, class_entry
+from simlearn.persistence.resolver import SIMLEARN_ONLY, ClassResolver, class_entry, is_own
 
 __all__ = [
     "COMPONENT_FILE",
-    "ClassResolver",
     "FORMAT_VERSION",
-    "LoadError",
     "SIMLEARN_ONLY",
-    "UntrustedError",
     "WEIGHTS_FILE",
+    "ClassResolver",
+    "LoadError",
+    "UntrustedError",
+    "check_components",
     "check_folder",
     "check_name",
     "class_entry",
+    "component_entries",
+    "is_own",
     "load_component",
     "load_module",
     "load_weights",

@@ -3,47 +3,69 @@
 from __future__ import annotations
 
 import ctypes
+import glob
 import json
+import math
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from simlearn.persistence.errors import LoadError
 
+try:
+    import fcntl
+except ImportError:  # Windows: drafts of killed processes stay there
+    fcntl = None  # type: ignore[assignment]
+
 FORMAT_VERSION = 1
+_DRAFT = ".simlearn-draft"
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write readable JSON; raises TypeError for what JSON cannot hold."""
+    """Write readable JSON; raises TypeError for what JSON cannot hold, ValueError for NaN and infinities."""
     Path(path).write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read JSON; a missing or damaged file raises LoadError."""
+    """Read JSON; a missing or damaged file, and numbers that are no finite ones, raise LoadError."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except FileNotFoundError:
         raise LoadError(f"{path} is missing") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise LoadError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, numbers of thousands of digits
         raise LoadError(f"{path} is not JSON: {error}") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no finite number")
 
 
 def read_versioned_json(path: str | Path, kind: str) -> dict[str, Any]:
     """Read a JSON object with a `format_version` that this simlearn understands."""
     content = read_json(path)
-    version = content.get("format_version") if isinstance(content, dict) else None
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+    if not isinstance(content, dict) or "format_version" not in content:
         raise LoadError(f"{path} is no {kind} of simlearn: it has no format_version")
+    version = content["format_version"]
+    if type(version) is not int or version < 1:
+        raise LoadError(f"{path} is no {kind} of simlearn: its format_version is {version!r:.40}, not 1 or higher")
     if version > FORMAT_VERSION:
         raise LoadError(
-            f"{path} has format version {version}, this simlearn reads up to {FORMAT_VERSION}; upgrade simlearn to load it"
+            f"{path} has format version {version}, this simlearn reads up to {FORMAT_VERSION}; upgrade simlearn"
         )
-    return dict(content)
+    return content
 
 
 def check_name(name: str, what: str) -> str:
@@ -53,7 +75,7 @@ def check_name(name: str, what: str) -> str:
         ValueError: naming what is wrong with it.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_\- ]*", name):
-        raise ValueError(f"{what} must be made of letters, digits, '_', '-' and spaces, got {name!r}")
+        raise ValueError(f"{what} must be made of the letters A to Z, digits, '_', '-' and spaces, got {name!r:.100}")
     return name
 
 
@@ -62,39 +84,86 @@ def replaced_folder(path: str | Path, marker: str) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `path` when the block ends well, and is removed when it fails.
 
     An older folder is replaced only when it holds the file `marker`, and in one step where the system can exchange two
-    folders (Linux): a reader finds the old one or the new one, whole.
+    folders (Linux): a reader finds the old one or the new one, whole. A killed process leaves a hidden draft beside it,
+    which the next save removes (not on Windows).
 
     Raises:
         FileExistsError: when `path` exists, is not empty and lacks the marker.
+        OSError: when nothing can be written beside it, saying so.
     """
-    target = Path(path).absolute()
+    target = Path(path).resolve()  # the folder itself where `path` is a link to it
     if target.exists() and not (target / marker).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise FileExistsError(
-            f"{path} exists and is not something simlearn saved here (it has no {marker}); choose another path or remove it"
+            f"{path} exists and is not something simlearn saved here (it has no {marker}); choose another path or "
+            "remove it"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        draft.chmod(0o755)
+    with _draft_for(target) as draft:
         yield draft
         _flush(draft)
         if not target.exists():
-            os.replace(draft, target)
+            os.rename(draft, target)
         elif not _exchange(draft, target):
-            retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-            os.replace(target, retired)
-            os.replace(draft, target)
-            shutil.rmtree(retired)
+            _rename_both(draft, target)
+        _sync(target.parent)
+
+
+@contextmanager
+def _draft_for(target: Path) -> Iterator[Path]:
+    """An empty folder beside the target, removed afterwards whatever is in it, and locked meanwhile.
+
+    The lock ends with the process: it tells a draft that is being written from one of a process that was killed.
+    """
+    name = f".{target.name}.{secrets.token_hex(4)}"
+    unlocked, draft = target.with_name(name), target.with_name(name + _DRAFT)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for old in target.parent.glob(f".{glob.escape(target.name)}.*{_DRAFT}"):
+            if (lock := _lock(old)) is not None:
+                shutil.rmtree(old, ignore_errors=True)
+                os.close(lock)
+        unlocked.mkdir()
+    except OSError as error:
+        raise type(error)(f"cannot save to {target}: {error}; choose a place you may write to") from error
+    lock = _lock(unlocked)
+    unlocked.rename(draft)  # others look for this name, so it appears only once it is locked
+    try:
+        yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder until the number that comes back is closed; None when it is locked already, or cannot be."""
+    if fcntl is None:
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _flush(folder: Path) -> None:
     """Onto the disk before the folder gets its name, or a power cut could leave a servable of empty files."""
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name != "posix":  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _exchange(first: Path, second: Path) -> bool:
@@ -105,3 +174,15 @@ def _exchange(first: Path, second: Path) -> bool:
         return False
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     return bool(renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0)
+
+
+def _rename_both(draft: Path, target: Path) -> None:
+    """Put the draft in the target's place in two steps; the target comes back when the second fails."""
+    retired = draft.with_name(draft.name.removesuffix(_DRAFT) + ".old")
+    os.rename(target, retired)
+    try:
+        os.rename(draft, target)
+    except OSError:
+        os.rename(retired, target)
+        raise
+    shutil.rmtree(retired, ignore_errors=True)

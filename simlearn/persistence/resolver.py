@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from simlearn.persistence.errors import LoadError, UntrustedError
@@ -23,26 +24,39 @@ class ClassResolver:
     def __init__(self, classes: Iterable[type] = (), trusted_modules: Iterable[str] = ()) -> None:
         if isinstance(trusted_modules, str):
             raise TypeError(f"trusted_modules must be a tuple of names, write ({trusted_modules!r},)")
+        if isinstance(classes, type):
+            raise TypeError(f"classes must be a tuple of classes, write ({classes.__name__},)")
         self.classes = tuple(classes)
         self.trusted_modules = tuple(trusted_modules)
 
-    def resolve(self, entry: Mapping[str, Any], base: type[_Class]) -> type[_Class]:
+    def resolve(self, entry: Mapping[str, Any], base: type[_Class], file: str | Path) -> type[_Class]:
         """The class an entry `{"module": ..., "class": ...}` names.
+
+        Args:
+            entry: what the file says.
+            base: what the class must derive from.
+            file: where the entry stands, for the errors.
 
         Raises:
             UntrustedError: when the class is neither simlearn's nor the caller's, or no subclass of `base`.
+            LoadError: when the entry names no class, or a trusted module is not installed.
         """
         module, name = entry.get("module"), entry.get("class")
         if not isinstance(module, str) or not isinstance(name, str):
-            raise LoadError(f"a component must name its module and class, found {dict(entry)!r:.200}")
-        found = self._own(module, name) or self._given(module, name) or self._imported(module, name)
+            raise LoadError(f"{file} must name a module and a class, found {dict(entry)!r:.200}")
+        try:
+            found = self._own(module, name) or self._given(module, name) or self._imported(module, name)
+        except ImportError as error:
+            raise LoadError(f"{file} needs {module}, which cannot be imported: {error}; install its package") from error
+        asks = f"{file} asks for {module}.{name}"[:1000]
         if found is None:
             raise UntrustedError(
-                f"{module}.{name} is not a class of simlearn; if you trust it, pass the class itself "
-                f"(classes=({name.rpartition('.')[2]},)) or let its module be imported (trusted_modules=({module!r},))"
+                f"{asks}, which is not a class of simlearn; if you trust it, pass the class itself "
+                f"(classes=({name.rpartition('.')[2]:.100},)) or let its module be imported "
+                f"(trusted_modules=({module!r:.100},))"
             )
         if not issubclass(found, base):
-            raise UntrustedError(f"{module}.{name} is no {base.__name__}, which stands at this place of a model")
+            raise UntrustedError(f"{asks}, which is no {base.__name__}, as a model has at this place")
         return found
 
     def _own(self, module: str, name: str) -> type | None:
@@ -63,6 +77,8 @@ class ClassResolver:
     def _imported(self, module: str, name: str) -> type | None:
         if not any(module == trusted or module.startswith(f"{trusted}.") for trusted in self.trusted_modules):
             return None
+        if "__main__" in module.split("."):  # importing one runs a program
+            return None
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part, None)
@@ -70,6 +86,11 @@ class ClassResolver:
 
 
 SIMLEARN_ONLY = ClassResolver()
+
+
+def is_own(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry names a class of simlearn, which needs nobody's trust."""
+    return entry.get("module") in _OWN_MODULES
 
 
 def class_entry(cls: type) -> dict[str, str]:

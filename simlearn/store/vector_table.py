@@ -22,7 +22,7 @@ class VectorTable:
 
     def __init__(self, device: torch.device | str | None = None) -> None:
         self.device = device
-        self.meta: Meta = {}
+        self._meta: list[Meta] = []
         self._rows: dict[bytes, int] = {}
         self._space: Tensor | None = None
         self._filled = 0
@@ -40,6 +40,13 @@ class VectorTable:
         if self._space is None:
             raise ValueError("the table is empty; fill it before it is read")
         return self._space[: self._filled]
+
+    @property
+    def meta(self) -> Meta:
+        """Columns (rows,) beside the vectors."""
+        if len(self._meta) > 1:  # joined when they are read: one join a chunk would copy all rows for every chunk
+            self._meta = [columns.concatenate(self._meta)]
+        return self._meta[0] if self._meta else {}
 
     def claim(self, keys: Sequence[bytes]) -> tuple[Tensor, list[int]]:
         """Give every key a row.
@@ -66,20 +73,29 @@ class VectorTable:
         """
         return torch.tensor([self._rows[key] for key in keys], dtype=torch.long)
 
+    @torch.inference_mode(False)  # a space made in inference mode could not be written to outside of it
     def extend(self, vectors: Tensor, meta: Meta) -> None:
-        """Pay the vectors (n, D) and meta that are owed, in the order of the claims."""
+        """Pay the vectors (n, D) and meta that are owed, in the order of the claims.
+
+        Raises:
+            ValueError: for more vectors than are owed, or of another length than those before.
+        """
         if self._space is None:
-            # Plain tensors: one made in inference mode could never take part in a training step.
             device = self.device if self.device is not None else vectors.device
             self._space = torch.empty((0, vectors.shape[1]), dtype=vectors.dtype, device=device)
         needed = self._filled + len(vectors)
+        if needed > len(self._rows) or vectors.shape[1:] != self._space.shape[1:]:
+            raise ValueError(
+                f"got vectors of shape {tuple(vectors.shape)}, owed are {len(self._rows) - self._filled} of length "
+                f"{self._space.shape[1]}; claim their keys first"
+            )
         if needed > len(self._space):
             grown = self._space.new_empty((max(needed, int(1.5 * len(self._space))), self._space.shape[1]))
             grown[: self._filled] = self._space[: self._filled]
             self._space = grown
         self._space[self._filled : needed] = vectors.detach()
-        moved = columns.to(meta, self._space.device)
-        self.meta = columns.concatenate([self.meta, moved]) if self._filled else moved
+        if len(vectors):
+            self._meta.append(columns.to(meta, self._space.device))
         self._filled = needed
 
     def take(self, rows: Tensor, device: torch.device | str) -> tuple[Tensor, Meta]:

@@ -1,7 +1,7 @@
 """Training: the only room that knows Lightning."""
 
 from simlearn.training.callbacks import BestWeights, FitProgressBar
-from simlearn.training.fit import fit, trainer_defaults
+from simlearn.training.fitting import fit, trainer_defaults
 from simlearn.training.stage import TrainStage
 from simlearn.training.trainable_model import TrainableModel
 

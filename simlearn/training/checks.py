@@ -5,16 +5,31 @@ The checks stop as soon as they have found what they look for, which for most da
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from simlearn.data import SimilarityDataLoader
 from simlearn.data.batch import collate_samples
+from simlearn.data.kinds import LabelKind
 from simlearn.losses import SimilarityLoss
-from simlearn.relations import Relation, RelationKind
+from simlearn.relations import RelationKind
 
-_CHUNK = 256
+_FIRST_RUN, _LONGEST_RUN = 8, 256
+_STREAM_LIMIT = 10_000
+"""Samples of a stream that are looked at: it may have no end."""
+
+
+class Found(NamedTuple):
+    """What some samples show.
+
+    Args:
+        positives: whether similar objects are among them.
+        negatives: whether different objects are among them.
+    """
+
+    positives: bool
+    negatives: bool
 
 
 def check_data(loader: SimilarityDataLoader, loss: SimilarityLoss, world_size: int = 1) -> None:
@@ -24,71 +39,93 @@ def check_data(loader: SimilarityDataLoader, loss: SimilarityLoss, world_size: i
         TypeError: for a kind of samples that the loss does not take.
         ValueError: when the data has no sample, or can never form the positives or negatives that the loss needs.
     """
-    if loader.relation not in loss.relations:
+    name, relation = type(loss).__name__, loader.relation
+    if relation not in loss.relations:
         raise TypeError(
-            f"{type(loss).__name__} learns from {' or '.join(sorted(map(str, loss.relations)))}, "
-            f"{type(loader).__name__} gives {loader.relation}"
+            f"{name} learns from {' or '.join(sorted(map(str, loss.relations)))}, {type(loader).__name__} gives "
+            f"{relation}; take another loss, or samples of that kind"
         )
-    wants_positive, wants_negative = loss.needs_positives, loss.needs_negatives
+    alone = loader.batch_sampler is None and loader.batch_size * world_size == 1
     in_batch = loss.takes_batch_as_negatives
-    if loader.relation is RelationKind.PAIRS and wants_negative and in_batch and loader.batch_size * world_size == 1:
-        raise ValueError(f"{type(loss).__name__} takes its negatives from the batch: batch_size must be at least 2")
+    if alone and loader.kind.shared and loss.needs_positives:
+        raise ValueError(f"{name} compares the objects of a batch: batch_size must be at least 2")
+    if alone and relation is RelationKind.PAIRS and loss.needs_negatives and in_batch:
+        raise ValueError(f"{name} takes its negatives from the batch: batch_size must be at least 2")
+    wants_positives, wants_negatives = loss.needs_positives, loss.needs_negatives
     empty = True
-    for relation in _relations(loader):
+    for found in _evidence(loader, in_batch and not alone):
         empty = False
-        wants_positive = wants_positive and not bool(relation.positives().any())
-        wants_negative = wants_negative and not bool(relation.negatives(in_batch=in_batch).any())
-        if not wants_positive and not wants_negative:
+        wants_positives = wants_positives and not found.positives
+        wants_negatives = wants_negatives and not found.negatives
+        if not wants_positives and not wants_negatives:
             return
     if empty:
         raise ValueError("the data set is empty; there is nothing to learn from")
-    if loader.relation is RelationKind.GROUPS and wants_positive:
-        wants_positive = not _repeats_a_group(loader)
-    if wants_positive:
-        raise ValueError(
-            f"{type(loss).__name__} needs similar objects, and no two are: {_NO_POSITIVE[loader.relation]}"
-        )
-    if wants_negative:
-        raise ValueError(
-            f"{type(loss).__name__} needs different objects, and all are alike: {_no_negative(loader, in_batch)}"
-        )
+    if loader.is_stream and next(islice(loader.source, _STREAM_LIMIT, None), None) is not None:
+        return
+    if wants_positives:
+        raise ValueError(f"{name} needs similar objects, and no two are: {_NO_POSITIVES[relation]}")
+    if wants_negatives:
+        reasons = _NO_NEGATIVES if in_batch and not alone else _NO_JUDGED_NEGATIVES
+        raise ValueError(f"{name} needs different objects, and all are alike: {reasons[relation]}")
 
 
-def _relations(loader: SimilarityDataLoader) -> Iterator[Relation]:
-    """Relations of runs of samples, each with the very first one: sorted data shows its differences that way too."""
-    samples = iter(loader.source)
-    first = list(islice(samples, _CHUNK))
-    chunk: list[Any] = first
-    while chunk:
-        yield collate_samples(loader.kind, chunk).relation
-        chunk = list(islice(samples, _CHUNK))
-        chunk = first[:1] + chunk if chunk else []
+def _evidence(loader: SimilarityDataLoader, in_batch: bool) -> Iterator[Found]:
+    """What is found, sample by sample or in short runs of them."""
+    if loader.relation is RelationKind.GROUPS:
+        groups = _limited(loader, loader.source.values("group"))
+        return _of_labels({loader.kind.stable(group, "group")} for group in groups)
+    samples = _limited(loader, loader.source)
+    if isinstance(loader.kind, LabelKind):
+        kind = loader.kind
+        return _of_labels(kind.label_set(sample) for sample in samples)
+    return _of_relations(loader, samples, in_batch)
 
 
-def _repeats_a_group(loader: SimilarityDataLoader) -> bool:
-    """The two objects of a group may lie farther apart than a run of samples is long."""
+def _limited(loader: SimilarityDataLoader, items: Iterable[Any]) -> Iterator[Any]:
+    return islice(items, _STREAM_LIMIT if loader.is_stream else None)
+
+
+def _of_labels(label_sets: Iterable[set[int]]) -> Iterator[Found]:
+    """Objects are alike when they share a label; two alike may lie far apart."""
     seen: set[int] = set()
-    for sample in loader.source:
-        group = loader.kind.stable(sample.group, "group")
-        if group in seen:
-            return True
-        seen.add(group)
-    return False
+    common: set[int] | None = None
+    for labels in label_sets:
+        # Where no label is common to all, some two objects nearly always share none.
+        common = labels if common is None else common & labels
+        yield Found(not seen.isdisjoint(labels), not common)
+        seen |= labels
 
 
-_NO_POSITIVE = {
+def _of_relations(loader: SimilarityDataLoader, samples: Iterator[Any], in_batch: bool) -> Iterator[Found]:
+    """Runs of samples, each with the very first one: sorted data shows its differences that way too."""
+    first: list[Any] = []
+    length = _FIRST_RUN
+    while run := list(islice(samples, length)):
+        relation = collate_samples(loader.kind, first + run).relation
+        different = bool(relation.negatives(in_batch=in_batch).any())
+        if relation.kind is RelationKind.PAIRS:
+            # A graded pair is both: drawn together as far as its score is above 0, pushed apart as far as below 1.
+            different = different or bool((relation.paired_scores() < 1).any())
+        yield Found(bool(relation.positives().any()), different)
+        first = first or run[:1]
+        length = min(2 * length, _LONGEST_RUN)
+
+
+_NO_POSITIVES = {
     RelationKind.PAIRS: "every score is 0 or less",
     RelationKind.GROUPS: "every group has one object; give objects that belong together the same group",
-    RelationKind.LABELS: "no label is shared",
+    RelationKind.LABELS: "no label is shared; give objects that belong together a label in common",
     RelationKind.RANKING: "every relevance is 0 or less",
 }
-
-
-def _no_negative(loader: SimilarityDataLoader, in_batch: bool) -> str:
-    if loader.relation is RelationKind.GROUPS:
-        return "there is only one group"
-    if loader.relation is RelationKind.LABELS:
-        return "every object shares a label with the first one"
-    if in_batch:
-        return "all pairs are of one subgroup or of one object; leave the subgroup at 0, or add other objects"
-    return "no score is 0 and no two subgroups differ; add pairs with score=0.0, or give subgroups"
+_NO_NEGATIVES = {
+    RelationKind.PAIRS: "all pairs are of one subgroup or of one object; leave the subgroup at 0, or add other objects",
+    RelationKind.GROUPS: "there is only one group; add objects of another",
+    RelationKind.LABELS: "one label is shared by all; leave it out, or add objects without it",
+    RelationKind.RANKING: "all candidates are relevant, or one object; add some with relevance 0, or other queries",
+}
+_NO_JUDGED_NEGATIVES = {
+    **_NO_NEGATIVES,
+    RelationKind.PAIRS: "no score is below 1 and no two subgroups differ; add pairs with score=0.0, or give subgroups",
+    RelationKind.RANKING: "every relevance is above 0; add candidates with relevance 0",
+}

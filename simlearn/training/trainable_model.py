@@ -209,7 +209,7 @@ class TrainableModel(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Fill the cache and check the optimisers, before the first batch is made."""
         optimizers = self.optimizers(use_pl_optimizer=False)
-        missing = forgotten(self.named_parameters(), optimizers if isinstance(optimizers, list) else [optimizers])  # type: ignore[list-item]
+        missing = forgotten(self.named_parameters(), optimizers if isinstance(optimizers, list) else [optimizers])
         if missing:
             raise ValueError(
                 f"no optimiser holds {', '.join(missing)}, so they would never be trained; build the optimiser from "

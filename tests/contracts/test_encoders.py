@@ -19,7 +19,16 @@ from tiny_models import tiny_convnext, tiny_fasttext, tiny_sentence_transformer,
 import simlearn.encoders
 from simlearn import meta
 from simlearn.embeddings import Embeddings
-from simlearn.encoders import Encoder, FasttextEncoder, ImageEncoder, SwitchEncoder, TextEncoder, WordVectors
+from simlearn.encoders import (
+    BagOfTokensEncoder,
+    Encoder,
+    FasttextEncoder,
+    HashedNGrams,
+    ImageEncoder,
+    SwitchEncoder,
+    TextEncoder,
+    WordVectors,
+)
 from simlearn.encoders.inputs import move
 from simlearn.persistence import ClassResolver, check_folder, load_component, save_component
 
@@ -73,6 +82,10 @@ def words(path: Path, trainable: bool) -> Words:
     return Words.from_gensim(tiny_fasttext(), ["avg", "max"])
 
 
+def bag_of_tokens(path: Path, trainable: bool) -> BagOfTokensEncoder:
+    return BagOfTokensEncoder(HashedNGrams(buckets=4096), 16, trainable=trainable, norm=0.7)
+
+
 @dataclass(frozen=True)
 class Case:
     """How to build an encoder, frozen or trainable, and what it encodes."""
@@ -88,6 +101,7 @@ FACTORIES: dict[type[Encoder], dict[str, Case]] = {
     ImageEncoder: {"vit": Case(vit, images), "convnext": Case(convnext, images, has_dropout=False)},
     SwitchEncoder: {"switch": Case(switch)},
     FasttextEncoder: {"fasttext": Case(words, can_train=False)},
+    BagOfTokensEncoder: {"bag of tokens": Case(bag_of_tokens, has_dropout=False)},
 }
 CASES = [pytest.param(case, id=name) for cases in FACTORIES.values() for name, case in cases.items()]
 TRAINABLE = [parameter for parameter in CASES if parameter.values[0].can_train]  # type: ignore[union-attr]

@@ -1,0 +1,39 @@
+"""Which objects of a batch are the same."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simlearn.hashing import content_key
+
+
+class ObjectIds:
+    """Numbers objects by their content, so that an object is never taken for a negative of its twin.
+
+    An object whose content has no key is like no other; only the very same Python object, met again by one `ObjectIds`,
+    is like itself.
+    """
+
+    def __init__(self) -> None:
+        self._unkeyed: dict[
+            int, tuple[Any, int]
+        ] = {}  # holds the objects, or Python might give their address to others
+
+    def __call__(self, objects: Sequence[Any]) -> Tensor:
+        """(N,) int64 ids of N objects, alike in every process and run where the content has a key."""
+        return torch.tensor([self._id(obj) for obj in objects], dtype=torch.long)
+
+    def _id(self, obj: Any) -> int:
+        try:
+            return _integer(content_key(obj))
+        except TypeError:
+            return self._unkeyed.setdefault(id(obj), (obj, _integer(uuid.uuid4().bytes)))[1]
+
+
+def _integer(digest: bytes) -> int:
+    return int.from_bytes(digest[:8], "little", signed=True)

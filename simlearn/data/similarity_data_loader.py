@@ -1,0 +1,145 @@
+"""The base of the loaders that users make: recipes for batches, which training binds to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, cast
+
+from torch.utils.data import DataLoader
+
+from simlearn.data.batch import SampleBatch, collate_samples
+from simlearn.data.bound_loader import BoundLoader
+from simlearn.data.kinds import KINDS, Key, SampleKind
+from simlearn.data.samplers import BatchSamplerBatches, EpochPlan, RandomBatches, SamplerBatches
+from simlearn.data.sources import ColumnSpec, MapSource, SampleReader, StreamSource, source_of
+from simlearn.relations import RelationKind
+
+_WORKER_OPTIONS = frozenset(
+    "num_workers pin_memory timeout worker_init_fn multiprocessing_context prefetch_factor generator".split()
+)
+
+
+class SimilarityDataLoader:
+    """A recipe for batches of samples; use the subclass for your kind of samples.
+
+    Iterated by itself it gives `SampleBatch`es of raw objects: those of the first epoch, nothing left out.
+    `simlearn.fit` reads the recipe and leaves it as it is, so one loader can be used many times.
+
+    Args:
+        dataset: a torch `Dataset` or `IterableDataset`, a list, a pandas frame, a Hugging Face data set, or any
+            iterable that starts anew each time; of samples, or of rows whose columns are named. A column is named by
+            its name, by its place in a tuple, by several names (the object is a dictionary then) or by a function of
+            the row.
+        batch_size: samples a batch, on each process.
+        shuffle: a new random order each epoch; None shuffles in training only.
+        sampler: yields sample numbers, instead of `shuffle`; a torch sampler or any iterable. Every process reads it
+            and takes its share.
+        batch_sampler: yields lists of sample numbers, instead of `batch_size` and `shuffle`; or an `EpochPlan` such as
+            `GroupBatchSampler`.
+        drop_last: leave out the global batch that cannot be filled; None does in training only.
+        seed: where random orders come from, 0 or more; they also depend on the epoch.
+        sharded: the stream gives each worker of each process its own samples. Otherwise it must give all of them the
+            same ones in the same order, and they are split here.
+        key: turns groups, subgroups or labels into stable names; subclasses call it after what it is for.
+        columns: which column of a row is which argument of a sample; subclasses have an argument for each.
+        **worker_options: `num_workers`, `pin_memory`, `timeout`, `worker_init_fn`, `multiprocessing_context`,
+            `prefetch_factor` and `generator` of torch's DataLoader.
+
+    Raises:
+        TypeError: for data that cannot be read, and for unknown options.
+        ValueError: for options that exclude each other.
+    """
+
+    kind_class: ClassVar[type[SampleKind]]
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int = 32,
+        *,
+        shuffle: bool | None = None,
+        sampler: Iterable[int] | None = None,
+        batch_sampler: EpochPlan | Iterable[Sequence[int]] | None = None,
+        drop_last: bool | None = None,
+        seed: int = 0,
+        sharded: bool = False,
+        key: Key | None = None,
+        columns: Mapping[str, ColumnSpec | None] | None = None,
+        **worker_options: Any,
+    ) -> None:
+        if not hasattr(self, "kind_class"):
+            raise TypeError(f"use the loader of your kind of samples: {', '.join(kind.loader for kind in KINDS)}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
+        if unknown := sorted(set(worker_options) - _WORKER_OPTIONS):
+            raise TypeError(f"{type(self).__name__} has no option {unknown}; it passes {sorted(_WORKER_OPTIONS)} on")
+        nothing: Any = [None]
+        DataLoader(nothing, **worker_options)  # refuses options that do not go together now, not at the first batch
+        if shuffle and (sampler is not None or batch_sampler is not None):
+            raise ValueError("a sampler decides the order by itself; leave out shuffle")
+        if sampler is not None and batch_sampler is not None:
+            raise ValueError("give a sampler or a batch_sampler, not both")
+        named = {name: spec for name, spec in (columns or {}).items() if spec is not None}
+        self.kind = self.kind_class(key)
+        self.source: MapSource | StreamSource = source_of(dataset, SampleReader(self.kind, named))
+        if isinstance(self.source, StreamSource):
+            if shuffle or sampler is not None or batch_sampler is not None:
+                raise ValueError(
+                    "a stream comes in its own order; shuffle inside it, or give a data set with numbered samples"
+                )
+        elif sharded:
+            raise ValueError("sharded=True is for streams; samples with numbers are always split here")
+        elif not len(self.source):
+            raise ValueError("the data set is empty; there is nothing to learn from or to evaluate")
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.sampler = sampler
+        self.batch_sampler = batch_sampler
+        self.drop_last = drop_last
+        self.seed = seed
+        self.sharded = sharded
+        self.worker_options = worker_options
+
+    @property
+    def relation(self) -> RelationKind:
+        """The kind of relation that its samples give."""
+        return self.kind.relation
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether samples come in their own order, without numbers."""
+        return isinstance(self.source, StreamSource)
+
+    def epoch_plan(self, training: bool) -> EpochPlan | None:
+        """What plans the batches of an epoch; None for a stream."""
+        if isinstance(self.source, StreamSource):
+            return None
+        if hasattr(self.batch_sampler, "plan"):
+            return cast(EpochPlan, self.batch_sampler)
+        if self.batch_sampler is not None:
+            return BatchSamplerBatches(self.batch_sampler, self.seed)
+        if self.sampler is not None:
+            return SamplerBatches(self.sampler, self.batch_size, self.seed)
+        shuffle = training if self.shuffle is None else self.shuffle
+        return RandomBatches(len(self.source), self.batch_size, shuffle, self.seed)
+
+    def bind(self, collate: Callable[[list[Any]], Any], *, training: bool, **options: Any) -> BoundLoader:
+        """The iterable for one process; see `BoundLoader`."""
+        return BoundLoader(self, collate, training=training, **options)
+
+    def _unbound(self) -> BoundLoader:
+        return self.bind(partial(collate_samples, self.kind), training=False)
+
+    def __iter__(self) -> Iterator[SampleBatch]:
+        return iter(self._unbound())
+
+    def __len__(self) -> int:
+        return len(self._unbound())
+
+    def __repr__(self) -> str:
+        size = "a stream" if isinstance(self.source, StreamSource) else f"{len(self.source)} samples"
+        batches = f"batch_size={self.batch_size}" if self.batch_sampler is None else f"{self.batch_sampler!r:.80}"
+        return f"{type(self).__name__}({size}, {batches})"

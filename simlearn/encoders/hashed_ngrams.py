@@ -1,0 +1,53 @@
+"""Tokens without a vocabulary: character n-grams of words, hashed into buckets."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+from zlib import crc32
+
+_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_WORD = re.compile(r"[^\W_]+")
+
+
+class HashedNGrams:
+    """Turns a text into the numbers of its words and of their character n-grams (Bojanowski et al. 2017).
+
+    Words are split at everything but letters and digits and where `camelCase` turns, folded to lower case, and marked
+    at both ends, so that `"sort"` gives `<sort>`, `<so`, `sor`, `ort`, `rt>` and so on. A number is the crc32 of the
+    n-gram modulo the buckets: alike in every process and run, with nothing to build or to store.
+
+    Args:
+        buckets: how many numbers there are; n-grams that share one are told apart no more.
+        lengths: the lengths of the n-grams; the whole word is always taken.
+
+    Raises:
+        ValueError: for less than one bucket or a length below 1.
+    """
+
+    def __init__(self, buckets: int = 16_384, lengths: Sequence[int] = (3, 4, 5)) -> None:
+        if buckets < 1 or any(length < 1 for length in lengths):
+            raise ValueError(f"buckets and lengths must be at least 1, got {buckets} and {tuple(lengths)}")
+        self.buckets = buckets
+        self.lengths = tuple(lengths)
+
+    def __call__(self, text: str) -> list[int]:
+        """The numbers of a text, each in [0, buckets), one for every occurrence; none for a text without a word."""
+        spaced = _CAMEL_CASE.sub(" ", unicodedata.normalize("NFKC", text)).casefold()
+        return [number for word in _WORD.findall(spaced) for number in _numbers(word, self.buckets, self.lengths)]
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON can hold them."""
+        return {"buckets": self.buckets, "lengths": list(self.lengths)}
+
+
+@lru_cache(maxsize=65_536)  # words repeat: hashing each of them once makes collating several times faster
+def _numbers(word: str, buckets: int, lengths: tuple[int, ...]) -> tuple[int, ...]:
+    marked = f"<{word}>"
+    grams = [marked]
+    for length in lengths:
+        grams += [marked[start : start + length] for start in range(len(marked) - length + 1)]
+    return tuple(crc32(gram.encode("utf-8", "surrogatepass")) % buckets for gram in grams)

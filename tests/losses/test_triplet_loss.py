@@ -1,0 +1,143 @@
+"""Triplets: golden values, other libraries' values, and the minings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simlearn.embeddings import Embeddings
+from simlearn.losses import TripletLoss
+from simlearn.relations import Relation
+from simlearn.scoring import CosineScorer
+
+QUERIES = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
+DOCUMENTS = torch.tensor([[2.0, 0.0], [1.0, 1.0], [0.0, 5.0]])
+
+
+def grouped(size: int = 12, classes: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(size, 4, dtype=torch.float64, generator=generator), torch.arange(size) % classes
+
+
+def cosine_distances(x: Tensor, y: Tensor) -> Tensor:
+    return 1 - F.cosine_similarity(x[:, None], y[None], dim=2)
+
+
+def test_golden_value_of_qdrl() -> None:
+    """qdrl averages over all triplets, ours over those that violate the margin: the sums are equal."""
+    relation = Relation.from_pairs(torch.ones(3))
+    result = TripletLoss(0.3, mining="all").compute(
+        Embeddings(QUERIES), Embeddings(DOCUMENTS), relation, CosineScorer()
+    )
+    distances = cosine_distances(QUERIES, DOCUMENTS)
+    terms = torch.stack([distances[i, i] - distances[i, j] + 0.3 for i in range(3) for j in range(3) if i != j])
+    violating = int((terms > 0).sum())
+    assert 0 < violating < len(terms) == 6
+    assert result.value.item() * violating / 6 == pytest.approx(0.2488155, abs=5e-8)
+
+
+def test_equal_to_pytorch_metric_learning() -> None:
+    """Theirs averages the triplets above zero by default too."""
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.losses import TripletMarginLoss
+
+    for seed in range(3):
+        embeddings, groups = grouped(seed=seed)
+        theirs = TripletMarginLoss(margin=0.3, distance=CosineSimilarity())(embeddings, groups)
+        torch.testing.assert_close(TripletLoss(0.3, mining="all")(embeddings, groups), theirs)
+
+
+def test_equal_to_torch_where_there_is_one_triplet_an_anchor() -> None:
+    anchors, positives = grouped(2, 2)[0], grouped(2, 2, seed=1)[0]
+    relation = Relation.from_pairs(torch.ones(2))
+    distances = cosine_distances(anchors, positives)
+    expected = F.relu(distances.diagonal() - distances.flip(1).diagonal() + 0.9).mean()
+    loss = TripletLoss(0.9, mining="semi_hard")
+    value = loss.compute(Embeddings(anchors), Embeddings(positives), relation, loss.scorer()).value
+    torch.testing.assert_close(value, expected)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_hard_equals_quaterion(soft: bool) -> None:
+    """relu((hp − hn) / mean(hn) + m), or softplus(hp − hn); its cosine distances were half of ours, which cancels."""
+    embeddings, groups = grouped()
+    distances = cosine_distances(embeddings, embeddings) / (1 if soft else 2)
+    same = groups[:, None] == groups
+    hardest_positive = (distances * same).amax(1)
+    hardest_negative = distances.masked_fill(same, 9.0).amin(1)
+    gap = hardest_positive - hardest_negative
+    expected = F.softplus(gap) if soft else F.relu(gap / hardest_negative.mean() + 0.5)
+    torch.testing.assert_close(TripletLoss(0.5, soft=soft)(embeddings, groups), expected.mean())
+
+
+def test_semi_hard_takes_the_farthest_where_all_are_nearer() -> None:
+    distances = torch.tensor([[0.0, 0.5, 0.2, 0.3], [0.5, 0.0, 0.6, 0.4], [0.2, 0.6, 0.0, 0.1], [0.3, 0.4, 0.1, 0.0]])
+
+    class Known(CosineScorer):
+        def distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+            return distances
+
+    relation = Relation.from_groups(torch.tensor([1, 1, 2, 3]))
+    objects = Embeddings(torch.zeros(4, 2))
+    result = TripletLoss(0.3, mining="semi_hard").compute(objects, objects, relation, Known())
+    # Anchor 0: both negatives are nearer than 0.5, so 0.3 is taken; anchor 1: 0.6 is the nearest beyond 0.5.
+    assert result.value.item() == pytest.approx(((0.5 - 0.3 + 0.3) + (0.5 - 0.6 + 0.3)) / 2)
+    assert {name: int(n) for name, n in result.counts.items()} == {
+        "anchors_without_positive": 2,
+        "anchors_without_negative": 0,
+    }
+
+
+@pytest.mark.parametrize("mining", ["all", "hard", "semi_hard"])
+def test_separated_groups_have_no_loss_and_mixed_ones_have(mining: str) -> None:
+    loss = TripletLoss(0.3, mining=mining)  # type: ignore[arg-type]
+    separated = torch.eye(4).repeat_interleave(3, 0)
+    groups = torch.arange(4).repeat_interleave(3)
+    assert loss(separated, groups) == 0
+    assert loss(separated, groups.roll(1)) > 0.2
+
+
+@pytest.mark.parametrize("mining", ["all", "hard", "semi_hard"])
+def test_training_separates_coinciding_groups(mining: str) -> None:
+    """From a heap in which distances are rounding errors, in bfloat16: what collapsed in Quaterion."""
+    loss, groups = TripletLoss(0.3, mining=mining), torch.arange(4).repeat_interleave(3)  # type: ignore[arg-type]
+    weights = (1 + 1e-3 * torch.randn(12, 8, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    optimizer = torch.optim.Adam([weights], lr=0.02)
+    for _ in range(150):
+        optimizer.zero_grad()
+        value = loss(weights.bfloat16(), groups)
+        assert value.isfinite()
+        value.backward()
+        optimizer.step()
+    assert weights.isfinite().all() and loss(weights, groups) < 0.05
+
+
+def test_labels_make_the_same_triplets_as_groups() -> None:
+    embeddings, groups = grouped()
+    objects, loss = Embeddings(embeddings), TripletLoss(mining="all")
+    labelled = Relation.from_labels(torch.arange(13), groups)
+    value = loss.compute(objects, objects, labelled, loss.scorer()).value
+    torch.testing.assert_close(value, loss(embeddings, groups))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.float32], ids=str)
+def test_groups_of_any_dtype(dtype: torch.dtype) -> None:
+    embeddings, groups = grouped()
+    torch.testing.assert_close(TripletLoss()(embeddings, groups.to(dtype)), TripletLoss()(embeddings, groups))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mining": "easy"}, "mining must be one of all, hard, semi_hard, got 'easy'"),
+        ({"margin": -0.1}, "margin must not be negative, got -0.1"),
+        ({"margin": float("nan")}, "margin must not be negative, got nan"),
+        ({"soft": True, "mining": "all"}, "soft works with mining='hard' only, not with 'all'"),
+        ({"distance_metric_name": "jaccard"}, "jaccard"),
+    ],
+)
+def test_options_are_checked(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TripletLoss(**options)  # type: ignore[arg-type]
