@@ -1,7 +1,7 @@
 """What does simlearn cost beside the arithmetic?
 
-A cached epoch of `simlearn.fit` against a bare Lightning loop over row numbers and a plain torch loop, on the same vectors,
-with the same head, loss and batches, in one process. CPU seconds, the least of several epochs.
+A cached epoch of `simlearn.fit` against a bare Lightning loop over row numbers and a plain torch loop, on the same
+vectors, with the same head, loss and batches, in one process. CPU seconds, the least of several epochs.
 
     python benchmarks/cached_epoch.py [--tiny]
 """
@@ -169,9 +169,8 @@ def main() -> None:
         plain, lightning, ours = (
             way(vectors, groups, make_loss(), 1024, epochs) for way in (with_torch, with_lightning, with_simlearn)
         )
-        print(
-            f"| {name} | {dim} | {plain:.3f} | {lightning:.3f} | {ours:.3f} | {ours / plain:.2f} | {ours / lightning:.2f} |"
-        )
+        ratios = f"{ours / plain:.2f} | {ours / lightning:.2f}"
+        print(f"| {name} | {dim} | {plain:.3f} | {lightning:.3f} | {ours:.3f} | {ratios} |")
 
 
 if __name__ == "__main__":

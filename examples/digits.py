@@ -88,7 +88,7 @@ def main() -> None:
     pictures, labels = load_digits(return_X_y=True)
     pictures = pictures.reshape(-1, 8, 8)[: 500 if arguments.small else None]
     labels = labels[: len(pictures)]
-    known = [SimilarityGroupSample(p, int(label)) for p, label in zip(pictures, labels, strict=True) if label in TRAINED]
+    known = [SimilarityGroupSample(p, int(d)) for p, d in zip(pictures, labels, strict=True) if d in TRAINED]
     unseen = np.isin(labels, UNSEEN)
 
     torch.manual_seed(0)
@@ -103,7 +103,7 @@ def main() -> None:
     print(f"\nR-precision on the digits {', '.join(map(str, UNSEEN))}, which training never saw:")
     print(f"  pixels {raw:.3f}\n  model  {trained:.3f}")
     model.save_servable(arguments.output, scores={"R-precision on unseen digits": trained})
-    print(f"\nSaved {arguments.output}; load it with SimilarityModel.load({arguments.output!r}, classes=(PixelEncoder,)).")
+    print(f"\nSaved; load it with SimilarityModel.load({arguments.output!r}, classes=(PixelEncoder,)).")
 
 
 if __name__ == "__main__":

@@ -141,7 +141,8 @@ def main() -> None:
     for name, reference in (("the sentence encoder alone", alone), ("the untrained model", before)):
         gain = after - reference
         error = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
-        print(f"MRR above {name}: {gain.mean():+.3f}, 95 % interval {gain.mean() - error:+.3f} to {gain.mean() + error:+.3f}")
+        low, high = gain.mean() - error, gain.mean() + error
+        print(f"MRR above {name}: {gain.mean():+.3f}, 95 % interval {low:+.3f} to {high:+.3f}")
 
     model.save_servable(arguments.output, scores=figures)
     print(f"\nSaved {arguments.output}. A new process loads it and searches the held-out functions:")

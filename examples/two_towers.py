@@ -2,8 +2,9 @@
 
     python examples/two_towers.py
 
-The task is that of `quickstart.py`, searching Python functions by description. A description and a signature are different
-kinds of text, so each gets a head of its own; the frozen encoder is shared, stored once and run once for each text.
+The task is that of `quickstart.py`, searching Python functions by description. A description and a signature are
+different kinds of text, so each gets a head of its own; the frozen encoder is shared, stored once and run once for each
+text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Similarity learning on torch and Lightning: train an embedding model here, serve it anywhere.
 
-The public names are loaded when they are first used, so that `import simlearn` costs nothing and a service that only loads
-a servable never imports Lightning.
+The public names are loaded when they are first used, so that `import simlearn` costs nothing and a service that only
+loads a servable never imports Lightning.
 """
 
 from __future__ import annotations
@@ -69,18 +69,29 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "cache": "CacheConfig CacheType",
-    "data": "GroupBatchSampler GroupSimilarityDataLoader LabelSimilarityDataLoader PairsSimilarityDataLoader "
-    "RankingSimilarityDataLoader SimilarityDataLoader SimilarityGroupDataset",
+    "data": (
+        "GroupBatchSampler GroupSimilarityDataLoader LabelSimilarityDataLoader PairsSimilarityDataLoader "
+        "RankingSimilarityDataLoader SimilarityDataLoader SimilarityGroupDataset"
+    ),
     "distances": "Distance",
     "embeddings": "Embeddings",
-    "encoders": "BagOfTokensEncoder Encoder FasttextEncoder Field Fields HashedNGrams ImageEncoder SwitchEncoder TextEncoder TwoTower",
-    "heads": "EmptyHead EncoderHead GatedHead MLPHead SequentialHead SkipConnectionHead SoftmaxEmbeddingsHead "
-    "StackedProjectionHead SwitchHead WideningHead",
-    "losses": "ContrastiveLoss GroupLoss MultipleNegativesRankingLoss PairwiseLoss SimilarityLoss SoftmaxLoss TripletLoss",
+    "encoders": (
+        "BagOfTokensEncoder Encoder FasttextEncoder Field Fields HashedNGrams ImageEncoder SwitchEncoder "
+        "TextEncoder TwoTower"
+    ),
+    "heads": (
+        "EmptyHead EncoderHead GatedHead MLPHead SequentialHead SkipConnectionHead SoftmaxEmbeddingsHead "
+        "StackedProjectionHead SwitchHead WideningHead"
+    ),
+    "losses": (
+        "ContrastiveLoss GroupLoss MultipleNegativesRankingLoss PairwiseLoss SimilarityLoss SoftmaxLoss TripletLoss"
+    ),
     "models": "MetricModel SimilarityModel",
     "persistence": "LoadError UntrustedError",
     "relations": "Relation",
-    "samples": "SimilarityGroupSample SimilarityLabelSample SimilarityPairSample SimilarityRankingSample SimilaritySample",
+    "samples": (
+        "SimilarityGroupSample SimilarityLabelSample SimilarityPairSample SimilarityRankingSample SimilaritySample"
+    ),
     "scoring": "CosineScorer DistanceScorer DotScorer Scorer",
     "training": "TrainStage TrainableModel fit trainer_defaults",
 }

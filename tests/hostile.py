@@ -100,7 +100,8 @@ def assert_refused(
 
 @contextmanager
 def tampered(file: Path, content: bytes | str | None = None) -> Iterator[None]:
-    """A file with other content, or none, for a while; a file that was not there goes again."""
+    """A file with other content, or none, for a while; what was not there goes again."""
+    folders = [folder for folder in file.parents if not folder.exists()]
     before = file.read_bytes() if file.exists() else None
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
@@ -110,6 +111,8 @@ def tampered(file: Path, content: bytes | str | None = None) -> Iterator[None]:
     file.unlink(missing_ok=True)
     if before is not None:
         file.write_bytes(before)
+    for folder in folders:
+        folder.rmdir()
 
 
 def mark(servable: Path) -> Path:
@@ -142,4 +145,5 @@ def hostile_zip(servable: Path) -> bytes:
 
 def hostile_code(servable: Path) -> str:
     """Python that makes the mark, with a class that derives from what one might look for."""
-    return f"import os\nos.mkdir({str(mark(servable))!r})\nfrom simlearn.encoders import Encoder\nclass Evil(Encoder): pass\n"
+    code = ["import os", f"os.mkdir({str(mark(servable))!r})", "from simlearn.encoders import Encoder"]
+    return "\n".join([*code, "class Evil(Encoder): pass", ""])

@@ -113,7 +113,7 @@ def triplet(loss: TripletLoss, facts: Facts, queries: list[Vector], documents: l
 
 
 def softmax(loss: SoftmaxLoss, facts: Facts, queries: list[Vector], documents: list[Vector]) -> float:
-    used = int(len(set(loss.class_ids.tolist()) - {2**63 - 1}))
+    used = len(set(loss.class_ids.tolist()) - {2**63 - 1})
     classes = loss.class_ids.tolist()[:used]
     kernel = loss.kernel.detach().double().T.tolist()[:used]
     terms = []

@@ -71,7 +71,8 @@ class SmallModel(TrainableModel):
     ) -> None:
         torch.manual_seed(seed)
         self.options = {"frozen": frozen, "cache": cache, "two_towers": two_towers, "head": head, "dropout": dropout}
-        self.given = [loss if loss is not None else MultipleNegativesRankingLoss()]  # in a list: torch takes no module yet
+        # In a list: torch takes no module before the constructor has run.
+        self.given = [loss if loss is not None else MultipleNegativesRankingLoss()]
         super().__init__(**options)
 
     def configure_encoders(self) -> Any:

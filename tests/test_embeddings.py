@@ -91,7 +91,7 @@ def test_pad_and_full_mask() -> None:
     assert embeddings.full_mask().all() and embeddings.full_mask().shape == (2, 3)
     assert embeddings.pad(4).full_mask().tolist() == [[True, True, True, False]] * 2
     for refused in (embeddings, single(2)):
-        with pytest.raises(ValueError, match="cannot pad values of shape .* to 2 vectors"):
+        with pytest.raises(ValueError, match=r"cannot pad values of shape .* to 2 vectors"):
             refused.pad(2)
 
 

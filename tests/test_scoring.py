@@ -100,7 +100,7 @@ def test_autocast_does_not_round_scores(distance: Distance, dtype: torch.dtype) 
 def test_many_vectors_are_refused_by_name(distance: Distance) -> None:
     scorer = DistanceScorer(distance)
     for call in (scorer, scorer.distances, scorer.paired, scorer.paired_distances, lambda x, _: scorer.prepare(x)):
-        with pytest.raises(ValueError, match="DistanceScorer compares one vector .* up to 3; pool them"):
+        with pytest.raises(ValueError, match=r"DistanceScorer compares one vector .* up to 3; pool them"):
             call(many(2, 0), many(2, 1))
 
 

@@ -203,7 +203,8 @@ class _Lookup:
         except KeyError:
             raise ValueError(
                 f"the cache of encoder {self.encoder!r} has never seen an object of this batch: its content "
-                f"changes from epoch to epoch (random augmentation?). Set CacheConfig(mapping={{{self.encoder!r}: CacheType.NONE}})"
+                "changes from epoch to epoch (random augmentation?). Set "
+                f"CacheConfig(mapping={{{self.encoder!r}: CacheType.NONE}})"
             ) from None
 
 

@@ -46,6 +46,7 @@ class BagOfTokensEncoder(Encoder):
         self.table = nn.EmbeddingBag(vectorizer.buckets, embedding_size, mode="mean")
         # Random vectors of unit length on average: their means already tell texts with different words apart.
         nn.init.normal_(self.table.weight, std=embedding_size**-0.5)
+        self.freeze_if_required()
 
     @property
     def trainable(self) -> bool:

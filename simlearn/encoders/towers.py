@@ -193,7 +193,7 @@ def _register(name: str, encoder: Encoder, role: Role | None, encoders: dict[str
 
 @dataclass(frozen=True)
 class TowerCollator:
-    """From objects to a tower's inputs. Picklable where the encoders' collate functions are, so that workers have it."""
+    """From objects to a tower's inputs. Picklable where the encoders' collate functions are."""
 
     parts: tuple[Part, ...]
     collate_fns: tuple[CollateFn, ...]

@@ -57,7 +57,8 @@ class EncoderHead(nn.Module):
         """
         if input_vectors.shape[-1] != self.input_embedding_size:
             raise ValueError(
-                f"{type(self).__name__} takes vectors of size {self.input_embedding_size}, got {input_vectors.shape[-1]}"
+                f"{type(self).__name__} takes vectors of size {self.input_embedding_size}, "
+                f"got {input_vectors.shape[-1]}"
             )
         return self.transform(self.dropout(input_vectors))
 

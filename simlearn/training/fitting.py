@@ -45,8 +45,8 @@ def trainer_defaults(
     Args:
         trainable_model: not needed yet.
         train_dataloader: sets how often is logged.
-        val_dataloader: with it training ends when `validation_loss` has not fallen for 3 epochs, or after 100; without it
-            after 10.
+        val_dataloader: with it training ends when `validation_loss` has not fallen for 3 epochs, or after 100;
+            without it after 10.
 
     Returns:
         Keyword arguments of `pytorch_lightning.Trainer`; `callbacks` is a list.

@@ -154,7 +154,7 @@ def test_contrastive_weighs_both_terms_by_the_score() -> None:
 
 @pytest.mark.parametrize("function", [triplet_all, triplet_semi_hard], ids=["all", "semi_hard"])
 def test_no_cubic_tensor(function: Callable[..., LossResult]) -> None:
-    """With 2000 objects all triplets would be 32 gigabytes; no operation may take more than some matrices of 16 megabytes."""
+    """With 2000 objects all triplets would be 32 gigabytes; no operation takes more than matrices of 16 megabytes."""
     groups = torch.arange(2000) % 100
     positives = (groups[:, None] == groups) & ~torch.eye(2000, dtype=torch.bool)
     distances = torch.rand(2000, 2000, requires_grad=True)

@@ -150,7 +150,7 @@ def test_quaterions_call() -> None:
     rows = torch.arange(8)
     arguments = torch.cat([queries, documents]), torch.stack([rows, rows + 8], 1), torch.ones(8), torch.zeros(16)
     torch.testing.assert_close(loss(*arguments), value_of(loss, queries, documents, pairs(8)))
-    with pytest.raises(ValueError, match="got the score 0.5"):
+    with pytest.raises(ValueError, match=r"got the score 0\.5"):
         loss(*arguments[:2], torch.full((8,), 0.5), torch.zeros(16))
 
 

@@ -87,7 +87,7 @@ def test_only_unknown_groups_are_a_zero_in_the_graph(loss: SoftmaxLoss) -> None:
 def test_classes_are_set_from_the_groups_of_the_data() -> None:
     loss = SoftmaxLoss(4, 4)
     assert not loss.has_classes
-    with pytest.raises(ValueError, match="none of the 0 classes of SoftmaxLoss.*simlearn.fit"):
+    with pytest.raises(ValueError, match=r"none of the 0 classes of SoftmaxLoss.*simlearn\.fit"):
         loss(vectors(1), IDS[:1])
     loss.set_classes(IDS[[2, 0, 2, 1]])
     assert loss.has_classes and loss.class_ids[:3].tolist() == sorted(IDS.tolist())

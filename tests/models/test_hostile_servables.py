@@ -1,4 +1,4 @@
-"""A servable may name only classes that stand at their place, and only its own parts. Nothing else runs or is imported."""
+"""A servable may name only classes that stand at their place, and only its own parts; nothing else is imported."""
 
 from __future__ import annotations
 

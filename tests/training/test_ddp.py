@@ -87,8 +87,8 @@ def loader_of(kind: str, processes: int) -> SimilarityDataLoader:
 def test_two_processes_train_like_one(kind: str, cached: bool, tmp_path: Path) -> None:
     loss: Any = TripletLoss if kind == "groups" else MultipleNegativesRankingLoss
     options = {"frozen": cached, "cache": CacheConfig() if cached else None}
-    one, trainer_one = train(tmp_path, loader_of(kind, 1), 1, loss=loss(), **options)
-    two, trainer_two = train(tmp_path, loader_of(kind, 2), 2, loss=loss(), **options)
+    one, _ = train(tmp_path, loader_of(kind, 1), 1, loss=loss(), **options)
+    two, _ = train(tmp_path, loader_of(kind, 2), 2, loss=loss(), **options)
     for name, expected in weights(one).items():
         torch.testing.assert_close(weights(two)[name], expected, rtol=1e-9, atol=1e-12, msg=name)
     whole = json.loads((tmp_path / "1-0.json").read_text())

@@ -20,7 +20,6 @@ from simlearn import (
     GroupLoss,
     GroupSimilarityDataLoader,
     MLPHead,
-    MultipleNegativesRankingLoss,
     PairsSimilarityDataLoader,
     PairwiseLoss,
     RankingSimilarityDataLoader,
@@ -241,6 +240,10 @@ def _nan_pairs() -> list[SimilarityPairSample]:
     return [*pairs(8), SimilarityPairSample([0.0] * 4, [1.0] * 4, score=float("nan"))]
 
 
+def _graded_pairs() -> list[SimilarityPairSample]:
+    return [SimilarityPairSample(pair.obj_a, pair.obj_b, score=0.5) for pair in pairs()]
+
+
 class _Forgetful(SmallModel):
     def configure_optimizers(self) -> Any:
         return torch.optim.Adam(self.model.parameters())
@@ -302,7 +305,13 @@ BAD: list[tuple[str, Any, Any, type[Exception], str]] = [
         ValueError,
         "there is only one group",
     ),
-    ("nothing trainable", lambda: SmallModel(frozen=True, head=False), small_pairs, ValueError, "nothing is trainable"),
+    (
+        "nothing trainable",
+        lambda: SmallModel(frozen=True, head=False),
+        small_pairs,
+        ValueError,
+        "nothing is trainable",
+    ),
     ("uneven towers", lambda: _UnevenTowers(two_towers=True), small_pairs, ValueError, "different sizes"),
     (
         "groups for two towers",
@@ -311,11 +320,17 @@ BAD: list[tuple[str, Any, Any, type[Exception], str]] = [
         TypeError,
         "give pairs or rankings",
     ),
-    ("NaN score", lambda: SmallModel(), lambda: PairsSimilarityDataLoader(_nan_pairs(), batch_size=4), ValueError, "finite number"),
+    (
+        "NaN score",
+        lambda: SmallModel(),
+        lambda: PairsSimilarityDataLoader(_nan_pairs(), batch_size=4),
+        ValueError,
+        "finite number",
+    ),
     (
         "graded score",
         lambda: SmallModel(),
-        lambda: PairsSimilarityDataLoader([SimilarityPairSample(s.obj_a, s.obj_b, 0.5) for s in pairs()], batch_size=16),
+        lambda: PairsSimilarityDataLoader(_graded_pairs(), batch_size=16),
         ValueError,
         "ContrastiveLoss learns from graded scores",
     ),
@@ -347,7 +362,13 @@ BAD: list[tuple[str, Any, Any, type[Exception], str]] = [
         ValueError,
         "does not fill one batch",
     ),
-    ("two distances", lambda: _TwoDistances(TripletLoss(distance_metric_name=Distance.COSINE)), small_pairs, ValueError, "one place"),
+    (
+        "two distances",
+        lambda: _TwoDistances(TripletLoss(distance_metric_name=Distance.COSINE)),
+        small_pairs,
+        ValueError,
+        "one place",
+    ),
 ]
 
 
@@ -404,5 +425,3 @@ def test_an_error_in_training_leaves_trainer_and_model_usable() -> None:
     assert trainer.callbacks == before
     model.stumble = False
     fit(model, small_pairs(), trainer=quiet_trainer())
-
-
