@@ -152,7 +152,7 @@ class DotProduct(BaseDistance):
 
 
 class Euclidean(BaseDistance):
-    """Distance d = |x − y| in [0, ∞), similarity 1 / (1 + d) in (0, 1]; the gradient of coinciding vectors is zero."""
+    """Distance d = ‖x − y‖ in [0, ∞), similarity 1 / (1 + d) in (0, 1]; the gradient of coinciding vectors is zero."""
 
     @staticmethod
     def _pairs(x: Tensor, y: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ class Euclidean(BaseDistance):
 
 
 class Manhattan(BaseDistance):
-    """Distance d = Σ |x − y| in [0, ∞), similarity 1 / (1 + d) in (0, 1]; equal coordinates have no gradient."""
+    """Distance d = the sum of all ``|x − y|`` in [0, ∞), similarity 1 / (1 + d) in (0, 1]; equal coordinates have no gradient."""
 
     @staticmethod
     def _pairs(x: Tensor, y: Tensor) -> Tensor:

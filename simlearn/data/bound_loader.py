@@ -83,7 +83,7 @@ class BoundLoader:
             TypeError: where that is not known before the end.
         """
         if self.batch_count is None:
-            raise TypeError("a stream has no length")
+            raise TypeError(f"{self.recipe!r} has no length: how many batches there are is known at its end")
         return self.batch_count
 
     def state_dict(self) -> dict[str, int]:

@@ -23,7 +23,7 @@ _REDUCTIONS: Final = {"min": "amin", "max": "amax", "avg": "mean"}
 class FasttextEncoder(Encoder):
     """Encodes a record by the minimum, maximum or average of its words' vectors. Always frozen.
 
-    A subclass says which words a record has:
+    A subclass says which words a record has::
 
         class Titles(FasttextEncoder):
             @staticmethod

@@ -30,7 +30,7 @@ _CONFIG_FILE = "config.json"
 class SwitchEncoder(Encoder):
     """Sends each object to one of several encoders, and extracts the name of the one as meta `encoder`.
 
-    A subclass says which:
+    A subclass says which::
 
         class TextOrImage(SwitchEncoder):
             @staticmethod

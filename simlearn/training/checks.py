@@ -15,7 +15,8 @@ from simlearn.data.kinds import LabelKind
 from simlearn.losses import SimilarityLoss
 from simlearn.relations import RelationKind
 
-_FIRST_RUN, _LONGEST_RUN = 8, 256
+_FIRST_RUN, _RUN = 8, 256
+"""Samples looked at together: nearly always a few are enough."""
 _STREAM_LIMIT = 10_000
 """Samples of a stream that are looked at: it may have no end."""
 
@@ -109,7 +110,7 @@ def _of_relations(loader: SimilarityDataLoader, samples: Iterator[Any], in_batch
             different = different or bool((relation.paired_scores() < 1).any())
         yield Found(bool(relation.positives().any()), different)
         first = first or run[:1]
-        length = min(2 * length, _LONGEST_RUN)
+        length = _RUN
 
 
 _NO_POSITIVES = {

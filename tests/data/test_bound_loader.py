@@ -91,6 +91,7 @@ def test_going_on_in_the_middle(make: Any) -> None:
             assert resumed.state_dict()["batches"] == (trained + 1) % len(batches)
         assert rest + list(reader) == batches[trained:]
         assert resumed.state_dict() == {"epoch": 2, "batches": 0}
+        assert list(resumed) == batches, "only the first time it goes on in the middle"
         assert epoch_of(resumed, 2) == epoch_of(whole, 2)
         assert epoch_of(resumed, 1) == batches
 

@@ -45,7 +45,7 @@ def test_a_stream_has_no_length() -> None:
     loader = PairsSimilarityDataLoader(Stream(), 4)
     assert loader.is_stream
     assert [len(batch.queries) for batch in loader] == [4, 4, 2]
-    with pytest.raises(TypeError, match="a stream has no length"):
+    with pytest.raises(TypeError, match=r"PairsSimilarityDataLoader\(a stream, batch_size=4\) has no length"):
         len(loader)
 
 

@@ -121,6 +121,11 @@ FINE: list[tuple[str, SimilarityDataLoader, SimilarityLoss]] = [
         PairsSimilarityDataLoader([*pairs(600, document="d").source, SimilarityPairSample("x", "y")]),
         MNRL,
     ),
+    (
+        "documents in order",
+        PairsSimilarityDataLoader([*pairs(8, document="d").source, *pairs(256, document="e").source]),
+        MNRL,
+    ),
     ("two groups", groups(700, 1), TRIPLET),
     ("far twins", groups(*[1] * 600, 2), TRIPLET),
     ("groups in order", groups(500, 500, 500), TRIPLET),
