@@ -110,6 +110,15 @@ def all_reduce_min(tensor: Tensor) -> Tensor:
     return least
 
 
+def gather_objects(value: Any) -> list[Any]:
+    """What each process gives, by rank: for small things outside the hot path, since it is pickled between them."""
+    if not is_distributed():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 def barrier() -> None:
     """Wait until every process is here."""
     if is_distributed():

@@ -147,16 +147,14 @@ class EmbeddingCache:
                 )
             return encoded if isinstance(encoded, Embeddings) else Embeddings(encoded)
 
-        own = objects
-        if shared and world_size() > 1:
-            bounds = np.cumsum([0, *(len(part) for part in np.array_split(np.arange(len(objects)), world_size()))])
-            own = objects[bounds[rank()] : bounds[rank() + 1]]
+        # With fewer objects than processes some would have nothing to gather, not even a dtype.
+        share = shared and len(objects) >= world_size() > 1
+        own = np.array_split(np.arange(len(objects)), world_size())[rank()] if share else range(len(objects))
         with torch.no_grad():
-            if own:
-                vectors = encode_in_batches(own, encode_batch, batch_size=self.config.batch_size).values
-            else:
-                vectors = torch.empty((0, encoder.embedding_size), device=device)
-        self._table(part).extend(gather(vectors) if shared else vectors, meta)
+            vectors = encode_in_batches(
+                [objects[row] for row in own], encode_batch, batch_size=self.config.batch_size
+            ).values
+        self._table(part).extend(gather(vectors) if share else vectors, meta)
 
 
 class _RoleReader:

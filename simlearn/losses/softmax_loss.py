@@ -58,8 +58,7 @@ class SoftmaxLoss(ClassLoss):
         with torch.autocast(values.device.type, enabled=False):
             dtype = torch.promote_types(torch.float32, torch.promote_types(values.dtype, self.kernel.dtype))
             logits = values.to(dtype) @ self.kernel.to(dtype) / self.temperature
-            # Finite, because a softmax over nothing but -inf is NaN; beside the logit of a class its weight is still 0.
-            return logits.masked_fill(self.class_ids == UNUSED, torch.finfo(dtype).min)
+            return logits.masked_fill(self.class_ids == UNUSED, -torch.inf)
 
     def get_config_dict(self) -> dict[str, Any]:
         """The constructor's arguments, less the classes, which are in the state."""

@@ -33,6 +33,15 @@ class Found(NamedTuple):
     negatives: bool
 
 
+def check_kind(loader: SimilarityDataLoader, loss: SimilarityLoss) -> None:
+    """Refuse a kind of samples that the loss does not take, with a TypeError."""
+    if loader.relation not in loss.relations:
+        raise TypeError(
+            f"{type(loss).__name__} learns from {' or '.join(sorted(map(str, loss.relations)))}, "
+            f"{type(loader).__name__} gives {loader.relation}; take another loss, or samples of that kind"
+        )
+
+
 def check_data(loader: SimilarityDataLoader, loss: SimilarityLoss, world_size: int = 1) -> None:
     """Compare a loader with the loss that is to learn from it.
 
@@ -40,12 +49,8 @@ def check_data(loader: SimilarityDataLoader, loss: SimilarityLoss, world_size: i
         TypeError: for a kind of samples that the loss does not take.
         ValueError: when the data has no sample, or can never form the positives or negatives that the loss needs.
     """
+    check_kind(loader, loss)
     name, relation = type(loss).__name__, loader.relation
-    if relation not in loss.relations:
-        raise TypeError(
-            f"{name} learns from {' or '.join(sorted(map(str, loss.relations)))}, {type(loader).__name__} gives "
-            f"{relation}; take another loss, or samples of that kind"
-        )
     alone = loader.batch_sampler is None and loader.batch_size * world_size == 1
     in_batch = loss.takes_batch_as_negatives
     if alone and loader.kind.shared and loss.needs_positives:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from simlearn.distributed import all_reduce_sum
+from simlearn.distributed import gather_objects
 
 
 class EpochSums:
@@ -26,17 +26,19 @@ class EpochSums:
         self._sums[name] = self._sums[name] + wide if name in self._sums else wide
         self._weights[name] = self._weights.get(name, 0.0) + weight
 
-    def mean(self, name: str, device: torch.device) -> float | None:
-        """The weighted mean over all processes, None where nothing was added anywhere; the name starts anew."""
-        total = self._sums.pop(name, None)
-        value = 0.0 if total is None else float(total)
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        sums = all_reduce_sum(torch.tensor([value, self._weights.pop(name, 0.0)], dtype=dtype, device=device))
-        return float(sums[0] / sums[1]) if sums[1] > 0 else None
+    def take(self, prefix: str, over_processes: bool) -> dict[str, tuple[float, float]]:
+        """The sums and weights of all names that start with `prefix`; they start anew.
 
-    def totals(self, prefix: str) -> dict[str, float]:
-        """This process's sums whose names start with `prefix`; they start anew."""
+        Args:
+            prefix: how the names start.
+            over_processes: add up those of all processes, which may know different names; False where each has seen
+                the same.
+        """
         names = [name for name in self._sums if name.startswith(prefix)]
-        for name in names:
-            self._weights.pop(name)
-        return {name: float(self._sums.pop(name)) for name in names}
+        own = {name: (float(self._sums.pop(name)), self._weights.pop(name)) for name in names}
+        totals: dict[str, tuple[float, float]] = {}
+        for part in gather_objects(own) if over_processes else [own]:
+            for name, (value, weight) in part.items():
+                before = totals.get(name, (0.0, 0.0))
+                totals[name] = (before[0] + value, before[1] + weight)
+        return totals

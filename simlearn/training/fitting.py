@@ -15,7 +15,7 @@ from simlearn.data import GroupSimilarityDataLoader, SimilarityDataLoader
 from simlearn.losses import ClassLoss
 from simlearn.training.arguments import check_arguments, check_trainable, check_trainer
 from simlearn.training.callbacks import BestWeights, FitProgressBar
-from simlearn.training.checks import check_data
+from simlearn.training.checks import check_data, check_kind
 from simlearn.training.trainable_model import TrainableModel
 
 _EPOCHS_WITHOUT_VALIDATION = 10
@@ -25,6 +25,7 @@ _EXPECTED_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's own use of torch
     r".*module\(s\) in eval mode at the start of training.*",  # frozen encoders: that is what frozen means
     r".*Total length of `list` across ranks is zero.*",  # no validation data
+    r".*sync_dist=True.*",  # what is logged at the end of an epoch has been added up over the processes already
 )
 
 
@@ -106,6 +107,8 @@ def fit(
         check_trainer(trainer)
         check_trainable(trainable_model, train, trainer.world_size)
         check_data(train, trainable_model.loss, trainer.world_size)
+        if validation is not None:
+            check_kind(validation, trainable_model.loss)
         _find_classes(trainable_model, train)
         callbacks = list(trainer.callbacks)  # type: ignore[attr-defined]
         trainable_model.use_loaders(train, validation)

@@ -236,7 +236,7 @@ class TrainableModel(pl.LightningModule):
             raise TypeError(
                 f"a step got a {type(batch).__name__}; train with simlearn.fit, which binds the loader to the model"
             )
-        return batch.to(device)
+        return batch.to(device, non_blocking=True)
 
     def _embed(self, batch: Batch) -> tuple[Embeddings, Embeddings]:
         first = self.model.tower("query").embed(batch.query, self._cache)
@@ -277,19 +277,17 @@ class TrainableModel(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log what the epoch's steps counted."""
-        self._log_counts(TrainStage.TRAIN)
+        self._log_sums(TrainStage.TRAIN)
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean validation loss over all samples of all processes, and the counts."""
-        name = f"{TrainStage.VALIDATION}_loss"
-        mean = self._sums.mean(name, self.device)
-        if mean is not None:
-            self.log(name, mean, prog_bar=True)
-        self._log_counts(TrainStage.VALIDATION)
+        self._log_sums(TrainStage.VALIDATION)
 
-    def _log_counts(self, stage: TrainStage) -> None:
-        for name, total in self._sums.totals(f"{stage}_").items():
-            self.log(name, total)
+    def _log_sums(self, stage: TrainStage) -> None:
+        """The loss as a mean, counts as they are. In training every process has seen the global batch."""
+        for name, (total, weight) in self._sums.take(f"{stage}_", stage is not TrainStage.TRAIN).items():
+            is_loss = name == f"{stage}_loss"
+            self.log(name, total / weight if is_loss else total, prog_bar=is_loss)
 
     def _warmup_steps(self) -> int:
         if self.warmup >= 1 or self.warmup == 0:

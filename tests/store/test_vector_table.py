@@ -84,13 +84,13 @@ def test_the_dtype_of_the_encoder_is_kept(dtype: torch.dtype) -> None:
 
 def test_vectors_made_in_inference_mode_can_be_trained_on() -> None:
     table = VectorTable()
-    for number in range(3):
-        table.claim([key(number)])
+    for size in (4, 1):  # the second time there is room for one more
+        table.claim([key(len(table) + number) for number in range(size)])
         with torch.inference_mode():
-            table.extend(torch.ones(1, 2), columns([{"tokens": 1}]))
+            table.extend(torch.ones(size, 2), columns([{"tokens": 1}] * size))
     table.claim([key(9)])
     table.extend(torch.ones(1, 2), columns([{"tokens": 1}]))
     weight = torch.ones(2, requires_grad=True)
-    vectors, meta = table.take(torch.tensor([0, 3]), "cpu")
+    vectors, meta = table.take(torch.tensor([0, 5]), "cpu")
     ((vectors * weight).sum() * meta["tokens"].sum()).backward()  # type: ignore[union-attr]
     assert weight.grad is not None and weight.grad.tolist() == [4.0, 4.0]

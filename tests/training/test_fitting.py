@@ -404,6 +404,16 @@ def test_other_arguments_of_the_wrong_kind() -> None:
         SmallModel(torch.nn.MSELoss())  # type: ignore[arg-type]
 
 
+def test_validation_data_of_the_wrong_kind() -> None:
+    with pytest.raises(TypeError, match="GroupSimilarityDataLoader gives groups"):
+        fit(SmallModel(ContrastiveLoss()), _known_negatives(), GroupSimilarityDataLoader(groups()))
+
+
+def _known_negatives() -> PairsSimilarityDataLoader:
+    samples = [SimilarityPairSample(p.obj_a, p.obj_b, row % 2) for row, p in enumerate(pairs())]
+    return PairsSimilarityDataLoader(samples, batch_size=16)
+
+
 def test_training_without_fit_names_fit() -> None:
     with pytest.raises(TypeError, match="train with simlearn.fit"):
         quiet_trainer().fit(SmallModel(), train_dataloaders=small_pairs())
