@@ -179,7 +179,7 @@ class Euclidean(BaseDistance):
 
 
 class Manhattan(BaseDistance):
-    """Distance d, the sum of ``|x − y|``, in [0, ∞), similarity 1 / (1 + d) in (0, 1]; equal coordinates get no gradient."""
+    """Distance d = Σᵢ ‖xᵢ − yᵢ‖ in [0, ∞), similarity 1 / (1 + d) in (0, 1]; equal coordinates have no gradient."""
 
     @staticmethod
     def _pairs(x: Tensor, y: Tensor) -> Tensor:

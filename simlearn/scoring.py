@@ -39,6 +39,15 @@ class Scorer(nn.Module):
         rows = [slice(row, row + 1) for row in range(len(queries))] or [slice(0, 0)]
         return torch.cat([self(queries.take(row), documents.take(row)).diagonal() for row in rows])
 
+    def tile(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+        """Scores (n, M) of some prepared queries against prepared documents. Default: `forward`."""
+        scores: Tensor = self(queries, documents)
+        return scores
+
+    def tile_distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+        """Distances (n, M) of some prepared queries and prepared documents. Default: `distances`."""
+        return self.distances(queries, documents)
+
     def distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
         """Distances (N, M), for losses with a margin. Default: the negated scores."""
         scores: Tensor = self(queries, documents)
@@ -88,6 +97,19 @@ class DistanceScorer(Scorer):
         if self.distance is Distance.COSINE:
             return Embeddings(normalize(values))
         return Embeddings(values.to(torch.promote_types(values.dtype, torch.float32)))
+
+    def tile(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+        """Of prepared vectors cosine and dot product are one matrix product, unless a subclass scores otherwise."""
+        if self.is_product and type(self).forward is DistanceScorer.forward:
+            return queries.values @ documents.values.T
+        return super().tile(queries, documents)
+
+    def tile_distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+        """Likewise: 1 − cosine, or the negated dot product."""
+        if self.is_product and type(self).distances is DistanceScorer.distances:
+            product = queries.values @ documents.values.T
+            return 1.0 - product if self.distance is Distance.COSINE else -product
+        return super().tile_distances(queries, documents)
 
     def forward(self, queries: Embeddings, documents: Embeddings) -> Tensor:
         """Similarities (N, M): cosine in [-1, 1], dot product unbounded, others 1 / (1 + distance)."""

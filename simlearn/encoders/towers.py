@@ -6,6 +6,7 @@ read and a prompt to put before it. Encoders are shared: one object in several p
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -105,9 +106,10 @@ def _pick(obj: Any, field: str) -> Any:
         if field not in obj:
             raise KeyError(f"the object has no field {field!r}, only {sorted(map(str, obj))}")
         return obj[field]
-    if not hasattr(obj, field):
+    value = getattr(obj, field, None)
+    if not hasattr(obj, field) or inspect.isroutine(value):  # every str has a method "title"
         raise KeyError(f"a {type(obj).__name__} has no field {field!r}; Fields and Field need mappings or attributes")
-    return getattr(obj, field)
+    return value
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def _parts(spec: Any, role: Role | None, encoders: dict[str, Encoder]) -> tuple[
     if not spec:
         raise ValueError("a dictionary of encoders must not be empty")
     reads = isinstance(spec, Fields)
-    return tuple(_part(name, spec[name], name if reads else None, role, encoders) for name in sorted(spec))
+    names = sorted(check_name(name, "encoder name") for name in spec)
+    return tuple(_part(name, spec[name], name if reads else None, role, encoders) for name in names)
 
 
 def _part(name: str, leaf: Any, field: str | None, role: Role | None, encoders: dict[str, Encoder]) -> Part:
@@ -165,7 +168,7 @@ def _part(name: str, leaf: Any, field: str | None, role: Role | None, encoders: 
             f"{name!r} must be an Encoder, got {type(leaf).__name__}; configure_encoders returns an Encoder, a "
             "dictionary of them, Fields(...), Field(...) or TwoTower(query=..., document=...)"
         )
-    return Part(check_name(name, "encoder name"), _register(name, leaf, role, encoders), field, prompt)
+    return Part(name, _register(name, leaf, role, encoders), field, prompt)
 
 
 def _register(name: str, encoder: Encoder, role: Role | None, encoders: dict[str, Encoder]) -> str:

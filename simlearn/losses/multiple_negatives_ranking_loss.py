@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
 from simlearn.losses.functional import multiple_negatives
 from simlearn.losses.similarity_loss import ALL_RELATIONS, LossResult, PairwiseLoss
+from simlearn.losses.tiling import tiled_loss
 from simlearn.relations import Relation, RelationCheck, RelationKind
 from simlearn.scoring import Scorer
 
@@ -46,13 +48,15 @@ class MultipleNegativesRankingLoss(PairwiseLoss):
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation; see `multiple_negatives`."""
-        scores = self.scale * scorer(queries, documents)
-        result = multiple_negatives(scores, relation.positives(), relation.negatives())
+
+        def policy(scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
+            return multiple_negatives(self.scale * scores, positives, negatives)
+
+        result = tiled_loss(queries, documents, relation, scorer, policy, tile_bytes=self.tile_bytes)
         if not self.symmetric or relation.is_shared:  # a shared relation is its own transpose
             return result
-        back = relation.transposed()
-        backward = multiple_negatives(scores.T, back.positives(), back.negatives())
-        return LossResult((result.value + backward.value) / 2, result.counts)
+        back = tiled_loss(documents, queries, relation.transposed(), scorer, policy, tile_bytes=self.tile_bytes)
+        return LossResult((result.value + back.value) / 2, 1, result.counts)
 
     def get_config_dict(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -21,15 +21,24 @@ ALL_RELATIONS = frozenset(RelationKind)
 
 
 class LossResult(NamedTuple):
-    """A loss and what is worth counting about it.
+    """A loss as a sum over rows and what it is divided by, so that parts of a batch add up.
 
     Args:
-        value: a scalar in the graph.
+        total: a scalar in the graph.
+        weight: a number or scalar, such as the anchors that count; at least 1 is divided by.
         counts: scalars by name, logged as `<stage>_<name>`; for instance the anchors that had no positive.
     """
 
-    value: Tensor
+    total: Tensor
+    weight: Tensor | float
     counts: dict[str, Tensor]
+
+    @property
+    def value(self) -> Tensor:
+        """The loss: a scalar in the graph."""
+        if isinstance(self.weight, Tensor):
+            return self.total / self.weight.clamp(min=1).to(self.total.dtype)
+        return self.total / max(self.weight, 1.0)
 
 
 class SimilarityLoss(nn.Module):
@@ -47,6 +56,8 @@ class SimilarityLoss(nn.Module):
     """Whether data without any different objects teaches it nothing."""
     takes_batch_as_negatives: ClassVar[bool] = True
     """Whether objects that nobody judged count as different."""
+    tile_bytes: int = 64 * 2**20
+    """The budget of a tile of scores; set it on a loss whose batches need more or less."""
 
     def __init__(self, distance_metric_name: Distance | str | None = None) -> None:
         super().__init__()

@@ -50,8 +50,8 @@ class SoftmaxLoss(ClassLoss):
         classes, known = self.class_of(relation.groups)
         logits = self._logits(queries.values)
         terms = F.cross_entropy(logits, classes, reduction="none")
-        value = torch.where(known, terms, 0.0).sum() / known.sum().clamp(min=1)
-        return LossResult(value, {"unknown_groups": (~known).sum()})
+        total = torch.where(known, terms, 0.0).sum()
+        return LossResult(total, known.sum(), {"unknown_groups": (~known).sum()})
 
     def _logits(self, values: Tensor) -> Tensor:
         """(N, C) in at least fp32: under autocast the logits would lie on a grid as coarse as the loss itself."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, Literal, get_args
+
+import torch
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
-from simlearn.losses.functional import triplet_all, triplet_hard, triplet_semi_hard
+from simlearn.losses.functional import hardest_triplets, triplet_all, triplet_hard, triplet_semi_hard
 from simlearn.losses.similarity_loss import ALL_RELATIONS, GroupLoss, LossResult
+from simlearn.losses.tiling import mine_hardest, tiled_loss
 from simlearn.relations import Relation, RelationKind
 from simlearn.scoring import Scorer
 
@@ -51,13 +55,20 @@ class TripletLoss(GroupLoss):
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""
-        distances = scorer.distances(queries, documents)
-        positives, negatives = relation.positives(), relation.negatives()
-        if self.mining == "all":
-            return triplet_all(distances, positives, negatives, self.margin)
-        if self.mining == "semi_hard":
-            return triplet_semi_hard(distances, positives, negatives, self.margin)
-        return triplet_hard(distances, positives, negatives, self.margin, self.soft)
+        if self.mining == "hard":
+            return self._hard(queries, documents, relation, scorer)
+        policy = partial(triplet_all if self.mining == "all" else triplet_semi_hard, margin=self.margin)
+        return tiled_loss(queries, documents, relation, scorer, policy, by_distance=True, tile_bytes=self.tile_bytes)
+
+    def _hard(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
+        """Two distances an anchor: found without a gradient, then measured with one."""
+        if not len(documents):  # nothing has no maximum
+            nothing = torch.zeros(len(queries), 0, dtype=torch.bool, device=queries.device)
+            return triplet_hard(scorer.distances(queries, documents), nothing, nothing, self.margin, self.soft)
+        found = mine_hardest(queries, documents, relation, scorer, self.tile_bytes)
+        farthest = scorer.paired_distances(queries, documents.take(found.positives))
+        nearest = scorer.paired_distances(queries, documents.take(found.negatives))
+        return hardest_triplets(farthest, nearest, found.has_positive, found.has_negative, self.margin, self.soft)
 
     def get_config_dict(self) -> dict[str, Any]:
         """The constructor's arguments."""

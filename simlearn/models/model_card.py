@@ -84,7 +84,7 @@ class ModelCard:
             "",
             "## Model",
             "",
-            *_table("part", "what it is", rows),
+            *_table("part", "what it is", rows.items()),
         ]
         for title, left, right, content in (
             ("Training data", "data", "source", self.data),
@@ -92,7 +92,7 @@ class ModelCard:
             ("Scores", "metric", "value", self.scores),
         ):
             if content:
-                cells = {_line(key): _cell(value) for key, value in content.items()}
+                cells = ((_line(key).replace("|", "\\|"), _cell(value)) for key, value in content.items())
                 lines += [f"## {title}", "", *_table(left, right, cells)]
         return "\n".join(lines)
 
@@ -106,7 +106,7 @@ def _usage(plan: Plan, foreign: Iterable[Mapping[str, Any]]) -> list[str]:
         else:
             classes.append(name)
             imports.append(f"from {module} import {name.partition('.')[0]}")
-    given = f", classes=({', '.join(classes)},)" if classes else ""
+    given = f", classes=[{', '.join(classes)}]" if classes else ""
     query, document = (_example(getattr(plan, role), plan) for role in ROLES)
     lines = [*imports, "", f'served = SimilarityModel.load("path/of/this/folder"{given})']
     if plan.is_symmetric:
@@ -180,8 +180,10 @@ def _cell(value: Any) -> str:
 
 
 def _line(value: Any) -> str:
-    return " ".join(str(value).replace("`", "'").split())
+    """Text on one line, without what would end code or is no text at all."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(value))
+    return " ".join(text.replace("`", "'").split())
 
 
-def _table(left: str, right: str, content: Mapping[str, str]) -> list[str]:
-    return [f"| {left} | {right} |", "|---|---|", *(f"| {key} | {text} |" for key, text in content.items()), ""]
+def _table(left: str, right: str, rows: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"| {left} | {right} |", "|---|---|", *(f"| {key} | {text} |" for key, text in rows), ""]

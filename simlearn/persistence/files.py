@@ -28,7 +28,12 @@ _DRAFT = ".simlearn-draft"
 
 def write_json(path: str | Path, content: Any) -> None:
     """Write readable JSON; raises TypeError for what JSON cannot hold, ValueError for NaN and infinities."""
-    Path(path).write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        encoded = text.encode("utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair, which only an escape can hold
+        encoded = json.dumps(content, indent=2, allow_nan=False).encode("ascii")
+    Path(path).write_bytes(encoded + b"\n")
 
 
 def read_json(path: str | Path) -> Any:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from simlearn.distributed import is_distributed
+from simlearn.distributed import is_distributed, world_size
 from simlearn.relations.gathering import Columns, gather_columns
 from simlearn.relations.judgements import Judgements
 from simlearn.relations.kind import RelationKind
@@ -51,6 +51,7 @@ class Relation:
         document_ids: (M,) int64, in the same space.
         offsets: (N + 1,) int64 for `RANKING`: the candidates of query i are documents `offsets[i]` to `offsets[i + 1]`.
         one_space: whether queries and documents come from one tower, so that documents compare with documents too.
+        copies: how many processes hold this same relation, having gathered it; they may share the work.
 
     Raises:
         ValueError: when a column is not as long as there are queries or documents.
@@ -72,6 +73,7 @@ class Relation:
     document_ids: Tensor | None = None
     offsets: Tensor | None = None
     one_space: bool = True
+    copies: int = 1
 
     def __post_init__(self) -> None:
         for name, size in (
@@ -297,7 +299,11 @@ class Relation:
         # An object may be in the batches of two processes.
         closed = joined._judgements.close_over(joined.query_ids, joined.document_ids)
         return replace(
-            joined, judged_queries=closed.queries, judged_documents=closed.documents, judged_scores=closed.scores
+            joined,
+            judged_queries=closed.queries,
+            judged_documents=closed.documents,
+            judged_scores=closed.scores,
+            copies=world_size(),
         )
 
 

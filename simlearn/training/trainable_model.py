@@ -257,7 +257,7 @@ class TrainableModel(pl.LightningModule):
             documents = queries if shared else documents.gather()
             relation = relation.gather()
         result = self.loss.compute(queries, documents, relation, self.model.scorer)
-        value, counts = result if isinstance(result, LossResult) else (result, {})
+        value, counts = (result.value, result.counts) if isinstance(result, LossResult) else (result, {})
         for name, count in counts.items():
             self._sums.add(f"{stage}_{name}", count)
         if stage is TrainStage.TRAIN:

@@ -94,7 +94,7 @@ def result_of(loss: SimilarityLoss, facts: Facts, queries: Tensor, documents: Te
     first = Embeddings(queries)
     second = first if documents is queries else Embeddings(documents)
     result = loss.compute(first, second, facts.relation(), loss.scorer())
-    return result if isinstance(result, LossResult) else LossResult(result, {})
+    return result if isinstance(result, LossResult) else LossResult(result, 1, {})
 
 
 def test_no_loss_is_forgotten() -> None:

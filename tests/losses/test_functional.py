@@ -83,7 +83,8 @@ def test_lonely_anchors_are_counted_and_stay_in_the_graph(
 ) -> None:
     distances, positives, negatives = tensors(grid)
     distances.requires_grad_()
-    value, counts = function(distances, positives, negatives)
+    result = function(distances, positives, negatives)
+    value, counts = result.value, result.counts
     value.backward()
     assert distances.grad is not None and distances.grad.isfinite().all()
     lonely = ~(positives.any(1) & negatives.any(1))
@@ -99,7 +100,8 @@ def test_lonely_anchors_are_counted_and_stay_in_the_graph(
 def test_nothing_to_compare_is_a_zero_in_the_graph(function: Callable[..., LossResult], shape: tuple[int, int]) -> None:
     distances = torch.ones(shape, requires_grad=True)
     none = torch.zeros(shape, dtype=torch.bool)
-    value, counts = function(distances, none, none)
+    result = function(distances, none, none)
+    value, counts = result.value, result.counts
     value.backward()
     assert value == 0 and distances.grad is not None and not distances.grad.any()
     assert {int(count) for count in counts.values()} == {shape[0]}

@@ -109,9 +109,9 @@ def test_the_query_itself_is_no_negative() -> None:
 
 def test_a_score_of_zero_is_an_explicit_negative_and_no_anchor() -> None:
     relation = Relation.from_pairs(torch.tensor([1.0, 0.0, -1.0]), subgroups=torch.tensor([7, 7, 7]))
-    value, counts = MultipleNegativesRankingLoss().compute(
-        Embeddings(QUERIES), Embeddings(DOCUMENTS), relation, CosineScorer()
-    )
+    queries, documents = Embeddings(QUERIES), Embeddings(DOCUMENTS)
+    result = MultipleNegativesRankingLoss().compute(queries, documents, relation, CosineScorer())
+    value, counts = result.value, result.counts
     assert value == 0 and {name: int(n) for name, n in counts.items()} == {
         "anchors_without_positive": 2,
         "anchors_without_negative": 1,

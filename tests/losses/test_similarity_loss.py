@@ -41,7 +41,7 @@ class Mean(SimilarityLoss):
 class MeanOfGroups(GroupLoss):
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         assert documents is queries
-        return LossResult(scorer.distances(queries, documents)[relation.positives()].mean(), {"n": torch.tensor(1)})
+        return LossResult(scorer.distances(queries, documents)[relation.positives()].mean(), 1, {"n": torch.tensor(1)})
 
 
 def vectors(size: int, seed: int = 0) -> Embeddings:

@@ -76,7 +76,8 @@ def test_unknown_groups_are_skipped_and_counted_in_evaluation() -> None:
 @pytest.mark.parametrize("loss", [loss_of_three(), SoftmaxLoss(4, 3)], ids=["classes", "no classes"])
 def test_only_unknown_groups_are_a_zero_in_the_graph(loss: SoftmaxLoss) -> None:
     embeddings = vectors(2).requires_grad_()
-    value, counts = result_of(loss, embeddings, torch.tensor([5, 6]))
+    result = result_of(loss, embeddings, torch.tensor([5, 6]))
+    value, counts = result.value, result.counts
     value.backward()
     assert value == 0 and int(counts["unknown_groups"]) == 2
     for gradient in (embeddings.grad, loss.kernel.grad):
