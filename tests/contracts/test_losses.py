@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import loss_family_classes
+import loss_family_comparisons
+import loss_family_scores
 import pytest
 import torch
 from facts import Facts, joined, random_facts
@@ -61,6 +64,11 @@ FACTORIES: dict[type[SimilarityLoss], list[Callable[[], SimilarityLoss]]] = {
         lambda: TripletLoss(0.9, "dot_product", mining="all"),
     ],
 }
+FAMILIES = (loss_family_classes, loss_family_comparisons, loss_family_scores)
+for family in FAMILIES:
+    FACTORIES |= family.FACTORIES
+    ORACLES |= family.ORACLES
+GRADED = (ContrastiveLoss, *(kind for family in FAMILIES for kind in family.GRADED))
 CASES = [(make, kind) for makes in FACTORIES.values() for make in makes for kind in sorted(make().relations)]
 
 
@@ -82,7 +90,7 @@ def made(make: Callable[[], SimilarityLoss], dtype: torch.dtype = torch.float64)
 
 def batch(loss: SimilarityLoss, kind: RelationKind, seed: int, size: int) -> tuple[Facts, Tensor, Tensor]:
     """Facts with their queries and documents; the same tensor where these are shared."""
-    facts = random_facts(kind, seed, size, subgroups=seed > 0, graded=isinstance(loss, ContrastiveLoss))
+    facts = random_facts(kind, seed, size, subgroups=seed > 0, graded=isinstance(loss, GRADED))
     generator = torch.Generator().manual_seed(seed)
     queries = torch.randn(facts.n_queries, SIZE, generator=generator, dtype=torch.float64)
     if facts.shared:
