@@ -48,15 +48,15 @@ class ClassResolver:
             found = self._own(module, name) or self._given(module, name) or self._imported(module, name)
         except ImportError as error:
             raise LoadError(f"{file} needs {module}, which cannot be imported: {error}; install its package") from error
-        asks = f"{file} asks for {module}.{name}"[:1000]
+        asked = f"{file}: {module}.{name}"[:1000]
         if found is None:
             raise UntrustedError(
-                f"{asks}, which is not a class of simlearn; if you trust it, pass the class itself "
+                f"{asked} is not a class of simlearn; if you trust it, pass the class itself "
                 f"(classes=({name.rpartition('.')[2]:.100},)) or let its module be imported "
                 f"(trusted_modules=({module!r:.100},))"
             )
         if not issubclass(found, base):
-            raise UntrustedError(f"{asks}, which is no {base.__name__}, as a model has at this place")
+            raise UntrustedError(f"{asked} is no {base.__name__}, which stands at this place of a model")
         return found
 
     def _own(self, module: str, name: str) -> type | None:

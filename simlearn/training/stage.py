@@ -10,7 +10,6 @@ class TrainStage(str, Enum):
 
     TRAIN = "train"
     VALIDATION = "validation"
-    TEST = "test"
 
     def __str__(self) -> str:
         return self.value

@@ -9,10 +9,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from simlearn.cache import CacheConfig, EmbeddingCache
-from simlearn.data import Batch, BatchCollator, BoundLoader, SampleTable, SimilarityDataLoader
+from simlearn.cache import CacheConfig
+from simlearn.data import Batch, BoundLoader, SimilarityDataLoader
 from simlearn.distributed import is_distributed
-from simlearn.embeddings import Embeddings
 from simlearn.encoders.towers import ROLES, EncoderSpec, Role, plan
 from simlearn.heads import EmptyHead, EncoderHead
 from simlearn.losses import LossResult, SimilarityLoss
@@ -22,6 +21,7 @@ from simlearn.scoring import DistanceScorer, Scorer
 from simlearn.training.epoch_sums import EpochSums
 from simlearn.training.frozen_weights import remove_frozen, restore_frozen
 from simlearn.training.optimization import default_optimizer, forgotten, linear_warmup
+from simlearn.training.session import Session
 from simlearn.training.stage import TrainStage
 
 
@@ -58,9 +58,7 @@ class TrainableModel(pl.LightningModule):
         self.loss: SimilarityLoss = _checked(self.configure_loss(), SimilarityLoss, "configure_loss")
         self.model = self._build()
         self.cache_config = self.configure_caches()
-        self._cache: EmbeddingCache | None = None
-        self._recipes: dict[TrainStage, SimilarityDataLoader] = {}
-        self._tables: dict[TrainStage, SampleTable | None] = {}
+        self._session: Session | None = None
         self._sums = EpochSums()
 
     # What a user defines
@@ -172,9 +170,8 @@ class TrainableModel(pl.LightningModule):
     def use_loaders(self, train: SimilarityDataLoader | None, validation: SimilarityDataLoader | None) -> None:
         """Choose what the coming `trainer.fit` reads; None reads nothing."""
         given = {TrainStage.TRAIN: train, TrainStage.VALIDATION: validation}
-        self._recipes = {stage: loader for stage, loader in given.items() if loader is not None}
-        self._tables = {}
-        self._cache = None
+        loaders = {stage: loader for stage, loader in given.items() if loader is not None}
+        self._session = Session(self.model, self.loss, loaders) if loaders else None
 
     def train_dataloader(self) -> Any:
         """The bound training loader; see `use_loaders`."""
@@ -182,29 +179,17 @@ class TrainableModel(pl.LightningModule):
 
     def val_dataloader(self) -> Any:
         """The bound validation loader, none where there is no validation."""
-        return self._bound(TrainStage.VALIDATION) if TrainStage.VALIDATION in self._recipes else []
+        has_validation = self._session is not None and TrainStage.VALIDATION in self._session.loaders
+        return self._bound(TrainStage.VALIDATION) if has_validation else []
 
     def _bound(self, stage: TrainStage) -> BoundLoader:
-        if stage not in self._recipes:
-            raise RuntimeError(f"there is no {stage} data; call simlearn.fit(model, train_dataloader=...)")
-        recipe = self._recipes[stage]
-        training = stage is TrainStage.TRAIN
-        symmetric, cache = self.model.is_symmetric, self._cache
-        collator = BatchCollator(
-            recipe.kind,
-            self.model.tower("query").collator(),
-            None if symmetric else self.model.tower("document").collator(),
-            self.loss.relation_check(training),
-            None if cache is None else cache.lookups("query"),
-            None if cache is None else cache.lookups("document"),
-        )
-        return recipe.bind(
-            collator,
-            training=training,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-            table=self._tables.get(stage),
-        )
+        return self._data.bound(stage, self.trainer.global_rank, self.trainer.world_size)
+
+    @property
+    def _data(self) -> Session:
+        if self._session is None:
+            raise RuntimeError("there is no training data; call simlearn.fit(model, train_dataloader=...)")
+        return self._session
 
     def on_fit_start(self) -> None:
         """Fill the cache and check the optimisers, before the first batch is made."""
@@ -215,15 +200,8 @@ class TrainableModel(pl.LightningModule):
                 f"no optimiser holds {', '.join(missing)}, so they would never be trained; build the optimiser from "
                 "self.parameters(), or freeze them with requires_grad_(False)"
             )
-        if self.cache_config is None:
-            return
-        self._cache = EmbeddingCache(self.model, self.cache_config)
-        if not self._cache.tables:
-            return
-        progress = self.trainer.progress_bar_callback is not None
-        for stage, recipe in self._recipes.items():
-            check = self.loss.relation_check(stage is TrainStage.TRAIN)
-            self._tables[stage] = self._cache.fill(recipe, check, progress=progress)
+        if self.cache_config is not None:
+            self._data.fill_cache(self.cache_config, progress=self.trainer.progress_bar_callback is not None)
 
     def on_train_start(self) -> None:
         """Set train mode: Lightning leaves modules as they are, and pretrained ones come in eval mode."""
@@ -238,17 +216,8 @@ class TrainableModel(pl.LightningModule):
             )
         return batch.to(device, non_blocking=True)
 
-    def _embed(self, batch: Batch) -> tuple[Embeddings, Embeddings]:
-        first = self.model.tower("query").embed(batch.query, self._cache)
-        if batch.document is not None:
-            return first, self.model.tower("document").embed(batch.document, self._cache)
-        if batch.relation.is_shared:
-            return first, first
-        queries, documents = first.split([batch.relation.n_queries, batch.relation.n_documents])
-        return queries, documents
-
     def _step(self, batch: Batch, batch_idx: int, stage: TrainStage) -> Tensor:
-        queries, documents = self._embed(batch)
+        queries, documents = self._data.embed(batch)
         relation = batch.relation
         if stage is TrainStage.TRAIN and is_distributed():
             # Every process computes the loss of the global batch, so W processes train like one with W times the batch.
@@ -294,7 +263,7 @@ class TrainableModel(pl.LightningModule):
             return int(self.warmup)
         if self.warmup < 0:
             raise ValueError(f"warmup must not be negative, got {self.warmup}")
-        batches = self._bound(TrainStage.TRAIN).batch_count if TrainStage.TRAIN in self._recipes else None
+        batches = None if self._session is None else self._bound(TrainStage.TRAIN).batch_count
         if batches is None:
             return 100
         steps = max(1, batches // self.trainer.accumulate_grad_batches)

@@ -203,7 +203,7 @@ class TestComponent:
 
     def test_foreign_class(self, tmp_path: Path) -> None:
         save_component(Letters(seed=3), tmp_path)
-        with pytest.raises(UntrustedError, match=r"component\.json asks for .*Letters, .* pass the class itself"):
+        with pytest.raises(UntrustedError, match=r"component\.json: .*Letters is not a class .* pass the class itself"):
             load_component(tmp_path, Encoder)
         same_state(load_component(tmp_path, Encoder, ClassResolver([Letters])), Letters(seed=3))
 

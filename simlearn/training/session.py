@@ -1,0 +1,64 @@
+"""What one fit reads: the user's loaders bound to the model, and the cache that is filled for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from simlearn.cache import CacheConfig, EmbeddingCache
+from simlearn.data import Batch, BatchCollator, BoundLoader, SampleTable, SimilarityDataLoader
+from simlearn.embeddings import Embeddings
+from simlearn.losses import SimilarityLoss
+from simlearn.models import SimilarityModel
+from simlearn.training.stage import TrainStage
+
+
+class Session:
+    """The data of one fit. It reads the loaders, the model and the loss, and changes none of them.
+
+    Args:
+        model: whose towers read the objects.
+        loss: which refuses labels that it cannot use.
+        loaders: by stage.
+    """
+
+    def __init__(
+        self, model: SimilarityModel, loss: SimilarityLoss, loaders: Mapping[TrainStage, SimilarityDataLoader]
+    ) -> None:
+        self.model = model
+        self.loss = loss
+        self.loaders = dict(loaders)
+        self.cache: EmbeddingCache | None = None
+        self._tables: dict[TrainStage, SampleTable | None] = {}
+
+    def fill_cache(self, config: CacheConfig, progress: bool) -> None:
+        """Encode what frozen encoders read, each distinct object once; the model must be on its device."""
+        self.cache = EmbeddingCache(self.model, config)
+        if self.cache.tables:
+            for stage, loader in self.loaders.items():
+                check = self.loss.relation_check(stage is TrainStage.TRAIN)
+                self._tables[stage] = self.cache.fill(loader, check, progress=progress)
+
+    def bound(self, stage: TrainStage, rank: int, world_size: int) -> BoundLoader:
+        """One process's share of the batches of a stage."""
+        loader, training = self.loaders[stage], stage is TrainStage.TRAIN
+        cache = self.cache
+        collator = BatchCollator(
+            loader.kind,
+            self.model.tower("query").collator(),
+            None if self.model.is_symmetric else self.model.tower("document").collator(),
+            self.loss.relation_check(training),
+            None if cache is None else cache.lookups("query"),
+            None if cache is None else cache.lookups("document"),
+        )
+        table = self._tables.get(stage)
+        return loader.bind(collator, training=training, rank=rank, world_size=world_size, table=table)
+
+    def embed(self, batch: Batch) -> tuple[Embeddings, Embeddings]:
+        """The embeddings of a batch's queries and documents; the same object twice where they are the same objects."""
+        first = self.model.tower("query").embed(batch.query, self.cache)
+        if batch.document is not None:
+            return first, self.model.tower("document").embed(batch.document, self.cache)
+        if batch.relation.is_shared:
+            return first, first
+        queries, documents = first.split([batch.relation.n_queries, batch.relation.n_documents])
+        return queries, documents
