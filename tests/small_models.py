@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +13,7 @@ from simlearn import (
     Encoder,
     EncoderHead,
     MultipleNegativesRankingLoss,
+    PairsSimilarityDataLoader,
     SimilarityGroupSample,
     SimilarityLoss,
     SimilarityPairSample,
@@ -115,3 +117,21 @@ def groups(count: int = 64, members: int = 4, seed: int = 0) -> list[SimilarityG
 def weights(model: TrainableModel) -> dict[str, Tensor]:
     """A copy of everything that training may change."""
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def quiet_trainer(**options: Any) -> pl.Trainer:
+    """A trainer of two epochs that shows and writes nothing."""
+    settings: dict[str, Any] = {
+        "accelerator": "cpu",
+        "max_epochs": 2,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return pl.Trainer(**{**settings, **options})
+
+
+def small_pairs(**options: Any) -> PairsSimilarityDataLoader:
+    """64 pairs in batches of 16."""
+    return PairsSimilarityDataLoader(pairs(), batch_size=16, **options)
