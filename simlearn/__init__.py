@@ -46,7 +46,9 @@ if TYPE_CHECKING:
         WideningHead,
     )
     from simlearn.losses import (
+        AnglELoss,
         ContrastiveLoss,
+        CoSENTLoss,
         GroupLoss,
         MultipleNegativesRankingLoss,
         PairwiseLoss,
@@ -84,7 +86,8 @@ _ROOMS = {
         "StackedProjectionHead SwitchHead WideningHead"
     ),
     "losses": (
-        "ContrastiveLoss GroupLoss MultipleNegativesRankingLoss PairwiseLoss SimilarityLoss SoftmaxLoss TripletLoss"
+        "AnglELoss CoSENTLoss ContrastiveLoss GroupLoss MultipleNegativesRankingLoss PairwiseLoss SimilarityLoss "
+        "SoftmaxLoss TripletLoss"
     ),
     "models": "MetricModel SimilarityModel",
     "persistence": "LoadError UntrustedError",
@@ -99,9 +102,11 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 __version__ = "0.1.0"
 __all__ = [
+    "AnglELoss",
     "BagOfTokensEncoder",
     "CacheConfig",
     "CacheType",
+    "CoSENTLoss",
     "ContrastiveLoss",
     "CosineScorer",
     "Distance",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from simlearn.data.columns import Columns, Ragged, take
 from simlearn.data.kinds import SampleKind
-from simlearn.encoders.inputs import CachedRows, Inputs
+from simlearn.encoders.inputs import CachedRows, InputChunks, Inputs
 from simlearn.encoders.towers import TowerCollator
 from simlearn.relations import Relation, RelationCheck
 
@@ -46,7 +46,9 @@ class Batch:
         size: the number of samples.
     """
 
-    def __init__(self, query: Inputs, document: Inputs | None, relation: Relation, size: int) -> None:
+    def __init__(
+        self, query: Inputs | InputChunks, document: Inputs | InputChunks | None, relation: Relation, size: int
+    ) -> None:
         self.query = query
         self.document = document
         self.relation = relation
@@ -95,6 +97,7 @@ class BatchCollator:
         check: refuses labels that the loss cannot use.
         query_lookups: the cached parts of the query tower.
         document_lookups: the cached parts of the document tower.
+        chunk_size: cut what a tower encodes into parts of so many objects, each padded for itself; None does not.
     """
 
     kind: SampleKind
@@ -103,6 +106,7 @@ class BatchCollator:
     check: RelationCheck | None = None
     query_lookups: Lookups | None = None
     document_lookups: Lookups | None = None
+    chunk_size: int | None = None
 
     def __call__(self, samples: Sequence[Any]) -> Batch:
         """Collate N samples."""
@@ -111,10 +115,17 @@ class BatchCollator:
         if self.check is not None:
             self.check(relation)
         if self.document is not None:
-            documents = self.document(raw.documents, self.document_lookups)
-            return Batch(self.query(raw.queries, self.query_lookups), documents, relation, len(samples))
+            documents = self._collate(self.document, raw.documents, self.document_lookups)
+            queries = self._collate(self.query, raw.queries, self.query_lookups)
+            return Batch(queries, documents, relation, len(samples))
         objects = raw.queries if self.kind.shared else raw.queries + raw.documents
-        return Batch(self.query(objects, self.query_lookups), None, relation, len(samples))
+        return Batch(self._collate(self.query, objects, self.query_lookups), None, relation, len(samples))
+
+    def _collate(self, tower: TowerCollator, objects: list[Any], lookups: Lookups | None) -> Inputs | InputChunks:
+        if self.chunk_size is None or len(objects) <= self.chunk_size:
+            return tower(objects, lookups)
+        starts = range(0, len(objects), self.chunk_size)
+        return InputChunks(tuple(tower(objects[start : start + self.chunk_size], lookups) for start in starts))
 
 
 @dataclass(frozen=True)

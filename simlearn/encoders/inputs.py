@@ -44,6 +44,21 @@ class Inputs:
         return Inputs(moved, columns.to(self.meta, device, non_blocking), self.size)
 
 
+@dataclass(frozen=True)
+class InputChunks:
+    """The inputs of one tower, cut into parts that are encoded one after the other.
+
+    Args:
+        chunks: the parts, in the order of the objects; at least one.
+    """
+
+    chunks: tuple[Inputs, ...]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> InputChunks:
+        """The same parts on another device."""
+        return InputChunks(tuple(chunk.to(device, non_blocking) for chunk in self.chunks))
+
+
 def move(features: Any, device: torch.device | str, non_blocking: bool = False) -> Any:
     """Move what a collate function returned: tensors in any nesting, objects with a `to`; the rest stays as it is."""
 

@@ -1,14 +1,18 @@
 """How wrong the embeddings are."""
 
+from simlearn.losses.angle_loss import AnglELoss
 from simlearn.losses.class_loss import ClassLoss
 from simlearn.losses.contrastive_loss import ContrastiveLoss
+from simlearn.losses.cosent_loss import CoSENTLoss
 from simlearn.losses.multiple_negatives_ranking_loss import MultipleNegativesRankingLoss
 from simlearn.losses.similarity_loss import GroupLoss, LossResult, PairwiseLoss, SimilarityLoss
 from simlearn.losses.softmax_loss import SoftmaxLoss
 from simlearn.losses.triplet_loss import TripletLoss
 
 __all__ = [
+    "AnglELoss",
     "ClassLoss",
+    "CoSENTLoss",
     "ContrastiveLoss",
     "GroupLoss",
     "LossResult",

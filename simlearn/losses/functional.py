@@ -34,7 +34,7 @@ def multiple_negatives(scores: Tensor, positives: Tensor, negatives: Tensor) -> 
     against = torch.logsumexp(kept, dim=1, keepdim=True)
     terms = torch.where(positives & has_negative[:, None], F.softplus(against - scores), 0.0)
     rows = terms.sum(1) / positives.sum(1).clamp(min=1)
-    return LossResult(rows.sum(), has_positive.sum(), _counts(has_positive, has_negative))
+    return LossResult(rows.sum(), has_positive.sum(), anchor_counts(has_positive, has_negative))
 
 
 def triplet_hard(
@@ -59,7 +59,7 @@ def triplet_hard(
     """
     has_positive, has_negative = positives.any(1), negatives.any(1)
     if not distances.shape[1]:  # nothing has no maximum
-        return LossResult(distances.sum(), 0, _counts(has_positive, has_negative))
+        return LossResult(distances.sum(), 0, anchor_counts(has_positive, has_negative))
     hardest_positive = distances.masked_fill(~positives, -torch.inf).amax(1)
     hardest_negative = distances.masked_fill(~negatives, torch.inf).amin(1)
     return hardest_triplets(hardest_positive, hardest_negative, has_positive, has_negative, margin, soft, eps)
@@ -84,7 +84,7 @@ def hardest_triplets(
     else:
         scale = hardest_negative.abs().sum() / valid.sum().clamp(min=1)
         terms = F.relu(gap / scale.clamp(min=eps) + margin)
-    return LossResult(torch.where(valid, terms, 0.0).sum(), valid.sum(), _counts(has_positive, has_negative))
+    return LossResult(torch.where(valid, terms, 0.0).sum(), valid.sum(), anchor_counts(has_positive, has_negative))
 
 
 def triplet_all(distances: Tensor, positives: Tensor, negatives: Tensor, margin: float) -> LossResult:
@@ -110,7 +110,7 @@ def triplet_all(distances: Tensor, positives: Tensor, negatives: Tensor, margin:
     violating = violating.minimum(negatives.sum(1, keepdim=True)) * positives
     terms = violating * limits - sums.gather(1, violating)
     total = torch.where(positives, terms, 0.0).sum()
-    return LossResult(total, violating.sum(), _counts(positives.any(1), negatives.any(1)))
+    return LossResult(total, violating.sum(), anchor_counts(positives.any(1), negatives.any(1)))
 
 
 def triplet_semi_hard(distances: Tensor, positives: Tensor, negatives: Tensor, margin: float) -> LossResult:
@@ -135,7 +135,7 @@ def triplet_semi_hard(distances: Tensor, positives: Tensor, negatives: Tensor, m
     valid = positives & has_negative
     chosen = torch.where(valid, chosen, 0.0)
     terms = torch.where(valid, F.relu(distances - chosen + margin), 0.0)
-    return LossResult(terms.sum(), valid.sum(), _counts(positives.any(1), negatives.any(1)))
+    return LossResult(terms.sum(), valid.sum(), anchor_counts(positives.any(1), negatives.any(1)))
 
 
 def contrastive(distances: Tensor, scores: Tensor, margin: float) -> Tensor:
@@ -152,5 +152,6 @@ def contrastive(distances: Tensor, scores: Tensor, margin: float) -> Tensor:
     return 0.5 * (scores * distances.square() + (1.0 - scores) * F.relu(margin - distances).square())
 
 
-def _counts(has_positive: Tensor, has_negative: Tensor) -> dict[str, Tensor]:
+def anchor_counts(has_positive: Tensor, has_negative: Tensor) -> dict[str, Tensor]:
+    """How many anchors lack a positive, and how many a negative, of (N,) bools."""
     return {"anchors_without_positive": (~has_positive).sum(), "anchors_without_negative": (~has_negative).sum()}

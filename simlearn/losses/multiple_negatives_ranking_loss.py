@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
+from simlearn.losses.checks import refuse_graded_pairs
 from simlearn.losses.functional import multiple_negatives
 from simlearn.losses.similarity_loss import ALL_RELATIONS, LossResult, PairwiseLoss
 from simlearn.losses.tiling import tiled_loss
@@ -44,7 +45,7 @@ class MultipleNegativesRankingLoss(PairwiseLoss):
 
     def relation_check(self, training: bool = True) -> RelationCheck:
         """Refuses graded scores of pairs, which a softmax over one positive cannot express."""
-        return _refuse_graded_pairs
+        return partial(refuse_graded_pairs, name=type(self).__name__)
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation; see `multiple_negatives`."""
@@ -61,19 +62,3 @@ class MultipleNegativesRankingLoss(PairwiseLoss):
     def get_config_dict(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config_dict(), "scale": self.scale, "symmetric": self.symmetric}
-
-
-def _refuse_graded_pairs(relation: Relation) -> None:
-    if relation.kind is not RelationKind.PAIRS:
-        return
-    scores = relation.paired_scores()
-    graded = (scores > 0) & (scores < 1)
-    if bool(graded.any()):
-        raise ValueError(
-            f"MultipleNegativesRankingLoss got the score {scores[graded][0].item():g}: a pair is either a positive (1) "
-            "or an explicit negative (0 or less). ContrastiveLoss learns from graded scores; or round them first"
-        )
-    if not bool(torch.isfinite(scores).all()):
-        raise ValueError(
-            "MultipleNegativesRankingLoss takes finite scores; drop or mend the pairs with NaN or infinity"
-        )

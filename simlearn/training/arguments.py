@@ -11,6 +11,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from simlearn.data import SimilarityDataLoader
 from simlearn.encoders.towers import ROLES
 from simlearn.scoring import DistanceScorer
+from simlearn.training.chunks import check_chunkable
 from simlearn.training.trainable_model import TrainableModel
 
 
@@ -74,6 +75,10 @@ def check_trainable(model: TrainableModel, train: SimilarityDataLoader, world_si
             "such as SkipConnectionHead, or pass trainable=True to an encoder"
         )
     towers = model.model
+    if model.encode_chunk_size is not None:
+        if model.encode_chunk_size < 1:
+            raise ValueError(f"encode_chunk_size must be at least 1, got {model.encode_chunk_size}")
+        check_chunkable(towers)
     if not towers.is_symmetric and train.kind.shared:
         raise TypeError(
             f"{type(train).__name__} gives objects of one kind, the model has a tower for queries and one for "

@@ -9,6 +9,7 @@ from simlearn.data import Batch, BatchCollator, BoundLoader, SampleTable, Simila
 from simlearn.embeddings import Embeddings
 from simlearn.losses import SimilarityLoss
 from simlearn.models import SimilarityModel
+from simlearn.training.chunks import embed_in_chunks
 from simlearn.training.stage import TrainStage
 
 
@@ -19,14 +20,20 @@ class Session:
         model: whose towers read the objects.
         loss: which refuses labels that it cannot use.
         loaders: by stage.
+        chunk_size: how many objects a tower encodes at once in training; None for the whole batch.
     """
 
     def __init__(
-        self, model: SimilarityModel, loss: SimilarityLoss, loaders: Mapping[TrainStage, SimilarityDataLoader]
+        self,
+        model: SimilarityModel,
+        loss: SimilarityLoss,
+        loaders: Mapping[TrainStage, SimilarityDataLoader],
+        chunk_size: int | None = None,
     ) -> None:
         self.model = model
         self.loss = loss
         self.loaders = dict(loaders)
+        self.chunk_size = chunk_size
         self.cache: EmbeddingCache | None = None
         self._tables: dict[TrainStage, SampleTable | None] = {}
 
@@ -49,15 +56,16 @@ class Session:
             self.loss.relation_check(training),
             None if cache is None else cache.lookups("query"),
             None if cache is None else cache.lookups("document"),
+            self.chunk_size,
         )
         table = self._tables.get(stage)
         return loader.bind(collator, training=training, rank=rank, world_size=world_size, table=table)
 
     def embed(self, batch: Batch) -> tuple[Embeddings, Embeddings]:
         """The embeddings of a batch's queries and documents; the same object twice where they are the same objects."""
-        first = self.model.tower("query").embed(batch.query, self.cache)
+        first = embed_in_chunks(self.model.tower("query"), batch.query, self.cache)
         if batch.document is not None:
-            return first, self.model.tower("document").embed(batch.document, self.cache)
+            return first, embed_in_chunks(self.model.tower("document"), batch.document, self.cache)
         if batch.relation.is_shared:
             return first, first
         queries, documents = first.split([batch.relation.n_queries, batch.relation.n_documents])

@@ -36,6 +36,9 @@ class TrainableModel(pl.LightningModule):
         weight_decay: of AdamW, on matrices.
         warmup: steps over which the learning rates rise linearly; a float below 1 is a share of all planned steps, or
             of one epoch where training stops by itself.
+        encode_chunk_size: encode so many objects at a time and compute their activations anew in the backward pass:
+            slower by a forward pass, but a batch then takes little more memory than one chunk. None encodes the whole
+            batch at once.
 
     Raises:
         TypeError: when a `configure_...` method returns something else than it should.
@@ -49,12 +52,14 @@ class TrainableModel(pl.LightningModule):
         encoder_learning_rate: float = 2e-5,
         weight_decay: float = 0.01,
         warmup: int | float = 0.1,
+        encode_chunk_size: int | None = None,
     ) -> None:
         super().__init__()
         self.learning_rate = learning_rate
         self.encoder_learning_rate = encoder_learning_rate
         self.weight_decay = weight_decay
         self.warmup = warmup
+        self.encode_chunk_size = encode_chunk_size
         self.loss: SimilarityLoss = _checked(self.configure_loss(), SimilarityLoss, "configure_loss")
         self.model = self._build()
         self.cache_config = self.configure_caches()
@@ -171,7 +176,7 @@ class TrainableModel(pl.LightningModule):
         """Choose what the coming `trainer.fit` reads; None reads nothing."""
         given = {TrainStage.TRAIN: train, TrainStage.VALIDATION: validation}
         loaders = {stage: loader for stage, loader in given.items() if loader is not None}
-        self._session = Session(self.model, self.loss, loaders) if loaders else None
+        self._session = Session(self.model, self.loss, loaders, self.encode_chunk_size) if loaders else None
 
     def train_dataloader(self) -> Any:
         """The bound training loader; see `use_loaders`."""

@@ -92,10 +92,11 @@ def batch(loss: SimilarityLoss, kind: RelationKind, seed: int, size: int) -> tup
     """Facts with their queries and documents; the same tensor where these are shared."""
     facts = random_facts(kind, seed, size, subgroups=seed > 0, graded=isinstance(loss, GRADED))
     generator = torch.Generator().manual_seed(seed)
-    queries = torch.randn(facts.n_queries, SIZE, generator=generator, dtype=torch.float64)
+    width = loss_family_scores.WIDTHS.get(type(loss), SIZE)
+    queries = torch.randn(facts.n_queries, width, generator=generator, dtype=torch.float64)
     if facts.shared:
         return facts, queries, queries
-    return facts, queries, torch.randn(facts.n_documents, SIZE, generator=generator, dtype=torch.float64)
+    return facts, queries, torch.randn(facts.n_documents, width, generator=generator, dtype=torch.float64)
 
 
 def result_of(loss: SimilarityLoss, facts: Facts, queries: Tensor, documents: Tensor) -> LossResult:
@@ -185,8 +186,10 @@ def gradients_of_gathered(
 def test_two_processes_equal_one(
     make: Callable[[], SimilarityLoss], kind: RelationKind, sizes: tuple[int, int]
 ) -> None:
-    loss, weight = made(make), torch.randn(SIZE, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    loss = made(make)
     parts = [batch(loss, kind, seed, size) for seed, size in enumerate(sizes)]  # one has subgroups, the other none
+    width = parts[0][1].shape[1]
+    weight = torch.randn(width, width, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
     whole = joined([facts for facts, _, _ in parts])
     queries, documents = (torch.cat([part[side] for part in parts]) for side in (1, 2))
     expected = gradients_of_gathered(loss, whole, queries, documents, weight.clone())

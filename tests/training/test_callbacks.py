@@ -37,7 +37,7 @@ def test_an_error_leaves_the_bar_closed() -> None:
 
 def test_best_weights_follow_the_metric_and_ignore_what_is_not_a_number() -> None:
     class Scripted(SmallModel):
-        losses = [float("nan"), 3.0, 1.0, 2.0]
+        losses = (float("nan"), 3.0, 1.0, 2.0)
         kept: list[dict[str, torch.Tensor]]
 
         def on_validation_epoch_end(self) -> None:

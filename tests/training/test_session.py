@@ -11,7 +11,10 @@ from simlearn.training.session import Session
 
 
 def session(model: SmallModel) -> Session:
-    loaders = {TrainStage.TRAIN: small_pairs(), TrainStage.VALIDATION: PairsSimilarityDataLoader(pairs(8), batch_size=3)}
+    loaders = {
+        TrainStage.TRAIN: small_pairs(),
+        TrainStage.VALIDATION: PairsSimilarityDataLoader(pairs(8), batch_size=3),
+    }
     return Session(model.model, model.loss, loaders)
 
 
@@ -31,7 +34,9 @@ def test_two_towers_encode_their_own() -> None:
     data = session(model)
     batch = next(iter(data.bound(TrainStage.VALIDATION, 0, 1)))
     queries, documents = data.embed(batch)
-    torch.testing.assert_close(queries.values, model.model.encode_query([p.obj_a for p in pairs(8)[:3]], to_numpy=False))
+    torch.testing.assert_close(
+        queries.values, model.model.encode_query([p.obj_a for p in pairs(8)[:3]], to_numpy=False)
+    )
     torch.testing.assert_close(
         documents.values, model.model.encode_document([p.obj_b for p in pairs(8)[:3]], to_numpy=False)
     )

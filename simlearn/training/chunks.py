@@ -1,0 +1,55 @@
+"""Encoding a batch in chunks, so that its size is bounded by its embeddings and not by what encoding them keeps.
+
+Each chunk runs forward twice: once to know its embedding, and once more in the backward pass, where its activations
+are needed (Chen et al. 2016; Gao et al. 2021 do it for contrastive losses). torch's non-reentrant checkpoints keep all
+of it in one graph: any loss works, dropout is replayed, and DDP sees every gradient once. A function that ran a
+backward pass of its own inside the backward pass would be silently wrong there.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from simlearn.embeddings import Embeddings
+from simlearn.encoders.inputs import InputChunks, Inputs
+from simlearn.models import KnownVectors, SimilarityModel, Tower
+
+
+def embed_in_chunks(tower: Tower, inputs: Inputs | InputChunks, known: KnownVectors | None) -> Embeddings:
+    """The embeddings of inputs; of chunks one at a time, keeping nothing of a chunk but its embeddings."""
+    if isinstance(inputs, Inputs):
+        return tower.embed(inputs, known)
+    if not torch.is_grad_enabled():
+        return Embeddings.concatenate([tower.embed(chunk, known) for chunk in inputs.chunks])
+    return Embeddings.concatenate([_checkpointed(tower, chunk, known) for chunk in inputs.chunks])
+
+
+def _checkpointed(tower: Tower, chunk: Inputs, known: KnownVectors | None) -> Embeddings:
+    def run(inputs: Inputs) -> tuple[Tensor, Tensor | None]:
+        embeddings = tower.embed(inputs, known)
+        return embeddings.values, embeddings.mask
+
+    values, mask = checkpoint(run, chunk, use_reentrant=False)
+    return Embeddings(values, mask)
+
+
+def check_chunkable(model: SimilarityModel) -> None:
+    """Refuse batch normalisation that training changes: its statistics would be those of a chunk, and counted twice.
+
+    Raises:
+        ValueError: naming the layer.
+    """
+    trained: list[tuple[str, nn.Module]] = [
+        *((name, encoder) for name, encoder in model.plan.encoders.items() if encoder.trainable),
+        *(("head", head) for head in model.heads.values()),
+    ]
+    for name, module in trained:
+        for layer_name, layer in module.named_modules():
+            if isinstance(layer, _BatchNorm):
+                raise ValueError(
+                    f"encode_chunk_size cannot be used with batch normalisation in train mode ({name}.{layer_name}): a "
+                    "chunk would be normalised by its own statistics; use layer normalisation, or freeze the encoder"
+                )
