@@ -20,7 +20,7 @@ from simlearn.encoders._pretrained import (
 from simlearn.encoders._text_collate import TextCollate
 from simlearn.encoders.encoder import CollateFn, Encoder
 from simlearn.encoders.prompted import Prompted
-from simlearn.persistence import read_json, write_json
+from simlearn.persistence import LoadError, read_json, write_json
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -151,6 +151,7 @@ class TextEncoder(Encoder):
             write_json(tokenizer, {**read_json(tokenizer), "chat_template": template.read_text(encoding="utf-8")})
             template.unlink()
         config = {"trainable": self._trainable, "max_length": self._max_length, "prompt": self._prompt}
+        config["fingerprint"] = self.fingerprint()
         model = {"truncate_dim": self.model.truncate_dim, "dtype": str(self.model.dtype).removeprefix("torch.")}
         write_json(Path(output_path) / _CONFIG_FILE, {**config, "model": model})
         check_pretrained_folder(folder)
@@ -174,7 +175,12 @@ class TextEncoder(Encoder):
                 # Named, since sentence-transformers warns of 16-bit weights that it finds by itself.
                 model_kwargs={"dtype": settings["dtype"]} if settings["dtype"] != "None" else None,
             )
-            return cls(model, **config)
+            fingerprint = config.pop("fingerprint", None)
+            encoder = cls(model, **config)
+        if fingerprint != encoder.fingerprint():
+            # Where a tensor is missing, transformers makes a random one and only logs it.
+            raise LoadError(f"{input_path} does not hold the weights and settings that were saved; copy it anew, whole")
+        return encoder
 
     def _own_prompt(self) -> str | None:
         return self.model.prompts.get(self.model.default_prompt_name or "") if self._prompt is None else self._prompt

@@ -24,7 +24,8 @@ def refuse_graded_pairs(relation: Relation, name: str) -> None:
     if bool(graded.any()):
         raise ValueError(
             f"{name} got the score {scores[graded][0].item():g}: a pair is either a positive (1) "
-            "or an explicit negative (0 or less). ContrastiveLoss learns from graded scores; or round them first"
+            "or an explicit negative (0 or less). CoSENTLoss or ContrastiveLoss learns from graded scores; round them "
+            "otherwise"
         )
     if not bool(torch.isfinite(scores).all()):
         raise ValueError(f"{name} takes finite scores; drop or mend the pairs with NaN or infinity")

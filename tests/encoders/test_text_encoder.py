@@ -403,3 +403,16 @@ def test_model_that_needs_its_own_code_cannot_be_saved(tmp_path: Path) -> None:
     model.append(Own())
     with pytest.raises(UntrustedError, match="Own"):
         TextEncoder(model).save(str(tmp_path / "b"))
+
+
+def test_a_missing_tensor_is_noticed(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "encoder"
+    TextEncoder(tiny_sentence_transformer(tmp_path / "source")).save(str(folder))
+    weights = next(folder.rglob("model.safetensors"))
+    tensors = load_file(weights)
+    del tensors[next(name for name in tensors if "attention" in name and name.endswith("weight"))]
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(LoadError, match="does not hold the weights"):
+        TextEncoder.load(str(folder))

@@ -1,0 +1,106 @@
+"""The candidates of each query, two at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simlearn.distances import Distance
+from simlearn.losses.ranking_loss import Candidates, RankingLoss
+from simlearn.losses.similarity_loss import LossResult
+
+_PAIR_BYTES = 128
+"""What two candidates take, about, while they are compared."""
+
+
+class PairwiseMarginRankingLoss(RankingLoss):
+    """Scores each candidate above those of lower relevance, by a margin or logistically.
+
+    `relu(margin − (s_hi − s_lo))` over any two candidates of a query with different relevances; without a margin
+    `softplus(−(s_hi − s_lo))` (Burges et al. 2005, RankNet). How much the relevances differ does not matter. The mean
+    is over the pairs of a query and then over the queries, so that a long list counts no more than a short one; queries
+    whose relevances are all equal add a zero and are counted.
+
+    Pairs are compared in blocks of at most `tile_bytes`, whose gradient is taken at once: it has no second derivative.
+
+    Args:
+        margin: by how much; for cosine in units of it. None for the logistic form.
+        scale: multiplied with the scores; 20 suits the logistic form beside the cosine.
+        distance_metric_name: how embeddings compare, where the model configures no scorer; None for cosine.
+
+    Raises:
+        ValueError: for a margin or a scale of 0 or less.
+    """
+
+    def __init__(
+        self,
+        margin: float | None = 0.1,
+        scale: float = 1.0,
+        distance_metric_name: Distance | str | None = None,
+    ) -> None:
+        super().__init__(distance_metric_name)
+        if margin is not None and not margin > 0:
+            raise ValueError(f"margin must be above 0, or None for the logistic form, got {margin}")
+        if not scale > 0:
+            raise ValueError(f"scale must be above 0, got {scale}")
+        self.margin = margin
+        self.scale = scale
+
+    def rank(self, candidates: Candidates) -> LossResult:
+        """The mean over the queries with candidates of different relevance."""
+        scores = (self.scale * candidates.scores).detach()
+        totals, pairs = scores.new_zeros(2, len(candidates.counts))
+        gradient = torch.zeros_like(scores)
+        for first, second in _pairs(candidates, max(1, self.tile_bytes // _PAIR_BYTES)):
+            owners, direction = candidates.owners[first], _direction(candidates.relevances, first, second)
+            with torch.enable_grad():
+                gaps = (direction * (scores[first] - scores[second])).requires_grad_()
+                terms = self._terms(gaps) * direction.abs()
+                (slopes,) = torch.autograd.grad(terms.sum(), gaps)
+            slopes = slopes * direction
+            totals.index_add_(0, owners, terms.detach())
+            pairs.index_add_(0, owners, direction.abs())
+            gradient.index_add_(0, first, slopes).index_add_(0, second, slopes, alpha=-1)
+        share = 1 / pairs.clamp(min=1)
+        gradient = gradient * share[candidates.owners]
+        # The value of the pairs, with the gradient that was taken of them.
+        product = candidates.sum(gradient * self.scale * candidates.scores)
+        terms = totals * share + (product - product.detach())
+        ordered = pairs > 0
+        return candidates.mean_of(terms, ordered, queries_of_one_relevance=(~ordered & candidates.chosen_from).sum())
+
+    def _terms(self, gaps: Tensor) -> Tensor:
+        return F.softplus(-gaps) if self.margin is None else F.relu(self.margin - gaps)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config_dict(), "margin": self.margin, "scale": self.scale}
+
+
+def _direction(relevances: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """1 where the first is the more relevant, -1 where the second is, 0 where neither.
+
+    Relevances are compared, not subtracted: the difference of two huge ones would be infinite.
+    """
+    high, low = relevances[first], relevances[second]
+    return (high > low).to(relevances.dtype) - (high < low).to(relevances.dtype)
+
+
+def _pairs(candidates: Candidates, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Any two candidates of one query, each pair once, in blocks of at most `most` pairs and one candidate's more."""
+    rows = torch.arange(len(candidates.owners), device=candidates.owners.device)
+    # Each candidate is compared with those after it.
+    after = candidates.offsets[1:][candidates.owners] - rows - 1
+    until = after.cumsum(0)
+    total = int(until[-1]) if len(until) else 0
+    bounds = torch.searchsorted(until, torch.arange(most, total, most, device=rows.device), right=True)
+    starts = [0, *bounds.tolist(), len(rows)]
+    for start, stop in zip(starts, starts[1:], strict=False):
+        first = torch.repeat_interleave(rows[start:stop], after[start:stop])
+        number = torch.arange(len(first), device=rows.device)
+        begins = until - after - (until[start - 1] if start else 0)
+        yield first, first + 1 + number - begins[first]
