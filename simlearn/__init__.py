@@ -50,8 +50,12 @@ if TYPE_CHECKING:
         ContrastiveLoss,
         CoSENTLoss,
         GroupLoss,
+        KLDistillationLoss,
+        ListwiseSoftmaxLoss,
+        MarginMSELoss,
         MultipleNegativesRankingLoss,
         PairwiseLoss,
+        PairwiseMarginRankingLoss,
         SimilarityLoss,
         SoftmaxLoss,
         TripletLoss,
@@ -86,8 +90,8 @@ _ROOMS = {
         "StackedProjectionHead SwitchHead WideningHead"
     ),
     "losses": (
-        "AnglELoss CoSENTLoss ContrastiveLoss GroupLoss MultipleNegativesRankingLoss PairwiseLoss SimilarityLoss "
-        "SoftmaxLoss TripletLoss"
+        "AnglELoss CoSENTLoss ContrastiveLoss GroupLoss KLDistillationLoss ListwiseSoftmaxLoss MarginMSELoss "
+        "MultipleNegativesRankingLoss PairwiseLoss PairwiseMarginRankingLoss SimilarityLoss SoftmaxLoss TripletLoss"
     ),
     "models": "MetricModel SimilarityModel",
     "persistence": "LoadError UntrustedError",
@@ -125,13 +129,17 @@ __all__ = [
     "GroupSimilarityDataLoader",
     "HashedNGrams",
     "ImageEncoder",
+    "KLDistillationLoss",
     "LabelSimilarityDataLoader",
+    "ListwiseSoftmaxLoss",
     "LoadError",
     "MLPHead",
+    "MarginMSELoss",
     "MetricModel",
     "MultipleNegativesRankingLoss",
     "PairsSimilarityDataLoader",
     "PairwiseLoss",
+    "PairwiseMarginRankingLoss",
     "RankingSimilarityDataLoader",
     "Relation",
     "Scorer",

@@ -57,12 +57,9 @@ class PairwiseMarginRankingLoss(RankingLoss):
         gradient = torch.zeros_like(scores)
         for first, second in _pairs(candidates, max(1, self.tile_bytes // _PAIR_BYTES)):
             owners, direction = candidates.owners[first], _direction(candidates.relevances, first, second)
-            with torch.enable_grad():
-                gaps = (direction * (scores[first] - scores[second])).requires_grad_()
-                terms = self._terms(gaps) * direction.abs()
-                (slopes,) = torch.autograd.grad(terms.sum(), gaps)
+            terms, slopes = self._terms(direction * (scores[first] - scores[second]))
             slopes = slopes * direction
-            totals.index_add_(0, owners, terms.detach())
+            totals.index_add_(0, owners, terms * direction.abs())
             pairs.index_add_(0, owners, direction.abs())
             gradient.index_add_(0, first, slopes).index_add_(0, second, slopes, alpha=-1)
         share = 1 / pairs.clamp(min=1)
@@ -73,8 +70,11 @@ class PairwiseMarginRankingLoss(RankingLoss):
         ordered = pairs > 0
         return candidates.mean_of(terms, ordered, queries_of_one_relevance=(~ordered & candidates.chosen_from).sum())
 
-    def _terms(self, gaps: Tensor) -> Tensor:
-        return F.softplus(-gaps) if self.margin is None else F.relu(self.margin - gaps)
+    def _terms(self, gaps: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each gap, and its derivative."""
+        if self.margin is None:
+            return F.softplus(-gaps), -torch.sigmoid(-gaps)
+        return F.relu(self.margin - gaps), -(gaps < self.margin).to(gaps.dtype)
 
     def get_config_dict(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -93,14 +93,16 @@ def _direction(relevances: Tensor, first: Tensor, second: Tensor) -> Tensor:
 def _pairs(candidates: Candidates, most: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Any two candidates of one query, each pair once, in blocks of at most `most` pairs and one candidate's more."""
     rows = torch.arange(len(candidates.owners), device=candidates.owners.device)
-    # Each candidate is compared with those after it.
+    # Each candidate is compared with those after it; its pairs are numbered from `begins` to `ends`.
     after = candidates.offsets[1:][candidates.owners] - rows - 1
-    until = after.cumsum(0)
-    total = int(until[-1]) if len(until) else 0
-    bounds = torch.searchsorted(until, torch.arange(most, total, most, device=rows.device), right=True)
-    starts = [0, *bounds.tolist(), len(rows)]
+    ends = after.cumsum(0)
+    begins = ends - after
+    blocks = -(-int(after.sum()) // most)
+    limits = most * (1 + torch.arange(max(0, blocks - 1), device=rows.device))
+    starts = [0, *torch.searchsorted(ends, limits, right=True).tolist(), len(rows)]
     for start, stop in zip(starts, starts[1:], strict=False):
+        if start == stop:
+            continue
         first = torch.repeat_interleave(rows[start:stop], after[start:stop])
-        number = torch.arange(len(first), device=rows.device)
-        begins = until - after - (until[start - 1] if start else 0)
+        number = torch.arange(len(first), device=rows.device) + begins[start]
         yield first, first + 1 + number - begins[first]

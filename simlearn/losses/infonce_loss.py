@@ -1,0 +1,119 @@
+"""Contrastive softmax: InfoNCE, NT-Xent, SupCon and their kin."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from simlearn.distances import Distance
+from simlearn.embeddings import Embeddings
+from simlearn.losses.checks import refuse_graded_pairs
+from simlearn.losses.comparisons import any_positive, supervised_contrastive
+from simlearn.losses.functional import multiple_negatives
+from simlearn.losses.similarity_loss import ALL_RELATIONS, LossResult, SimilarityLoss
+from simlearn.losses.tiling import tiled_loss
+from simlearn.relations import Relation, RelationCheck, RelationKind
+from simlearn.scoring import Scorer
+
+Positives = Literal["each", "supcon", "any"]
+_POLICIES = {"each": multiple_negatives, "supcon": supervised_contrastive, "any": any_positive}
+
+
+class InfoNCELoss(SimilarityLoss):
+    """Tells the positives of each anchor from its negatives by a softmax with a temperature.
+
+    Which paper's loss it is follows from the data and the options:
+
+    * InfoNCE (van den Oord et al. 2018): one positive an anchor, `symmetric=False`.
+    * CLIP (Radford et al. 2021): pairs, `learnable_temperature=True` from 0.07, `symmetric=True`.
+    * NT-Xent (SimCLR, Chen et al. 2020): groups of two views of an object each, `positives="each"`.
+    * SupCon (Khosla et al. 2020, `L_out`): groups or labels, `positives="supcon"`.
+    * MIL-NCE (Miech et al. 2020): several positives an anchor of which one is enough, `positives="any"`. `L_in` of
+      Khosla et al. is this plus a constant.
+    * Additive margin softmax (Yang et al. 2019, as CosFace has it for classes): `margin` above 0.
+
+    With one positive an anchor the three are the same. An anchor without a negative adds a zero.
+
+    Args:
+        temperature: what scores are divided by; where it is learnt, what it starts from.
+        learnable_temperature: learn the logarithm of 1 / temperature with the model. The temperature never falls below
+            0.01, or where it started if that is less, as in CLIP.
+        symmetric: also tell the anchor of each positive from the other anchors; the mean of both directions. Groups and
+            labels are symmetric by themselves.
+        positives: what several positives of one anchor are to each other: `"each"` is compared with the negatives only;
+            `"supcon"` has the other positives in its denominator too; `"any"` takes them together.
+        distance_metric_name: how embeddings compare, where the model configures no scorer; None for cosine.
+        margin: taken from the scores of positives, which so must be nearer by it.
+
+    Raises:
+        ValueError: for a temperature of 0 or less, a negative margin, or unknown positives.
+    """
+
+    relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
+
+    def __init__(
+        self,
+        temperature: float = 0.05,
+        learnable_temperature: bool = False,
+        symmetric: bool = True,
+        positives: Positives = "each",
+        distance_metric_name: Distance | str | None = None,
+        margin: float = 0.0,
+    ) -> None:
+        super().__init__(distance_metric_name)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        if not margin >= 0:
+            raise ValueError(f"margin must not be negative, got {margin}")
+        if positives not in get_args(Positives):
+            raise ValueError(f"positives must be one of {', '.join(get_args(Positives))}, got {positives!r}")
+        self.initial_temperature = temperature
+        self.symmetric = symmetric
+        self.positives = positives
+        self.margin = margin
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature))) if learnable_temperature else None
+
+    @property
+    def temperature(self) -> float:
+        """What scores are divided by now."""
+        return self.initial_temperature if self.log_scale is None else 1 / float(self._scale(self.log_scale))
+
+    def relation_check(self, training: bool = True) -> RelationCheck:
+        """Refuses graded scores of pairs, which a softmax over positives cannot express."""
+        return partial(refuse_graded_pairs, name=type(self).__name__)
+
+    def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
+        """The loss of any relation."""
+        learnt = [] if self.log_scale is None else [self.log_scale]
+        tiled = partial(tiled_loss, tile_bytes=self.tile_bytes)
+        result = tiled(queries, documents, relation, scorer, self._policy, *learnt)
+        if not self.symmetric or relation.is_shared:  # a shared relation is its own transpose
+            return result
+        back = tiled(documents, queries, relation.transposed(), scorer, self._policy, *learnt)
+        return LossResult((result.value + back.value) / 2, 1, result.counts)
+
+    def _policy(self, scores: Tensor, positives: Tensor, negatives: Tensor, *learnt: Tensor) -> LossResult:
+        if self.margin:
+            scores = scores - self.margin * positives
+        logits = scores * self._scale(learnt[0]) if learnt else scores / self.initial_temperature
+        return _POLICIES[self.positives](logits, positives, negatives)
+
+    def _scale(self, log_scale: Tensor) -> Tensor:
+        """Bounded from above, but with the gradient of one that is not, so that it comes back from there."""
+        most = -math.log(min(self.initial_temperature, 0.01))
+        return (log_scale - (log_scale - most).clamp(min=0).detach()).exp()
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The constructor's arguments; a temperature that was learnt is in the state instead."""
+        return {
+            **super().get_config_dict(),
+            "temperature": self.initial_temperature,
+            "learnable_temperature": self.log_scale is not None,
+            "symmetric": self.symmetric,
+            "positives": self.positives,
+            "margin": self.margin,
+        }

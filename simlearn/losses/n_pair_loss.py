@@ -1,0 +1,65 @@
+"""N-pair: one positive against the other pairs of the batch, with small norms."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from simlearn.distances import Distance
+from simlearn.embeddings import Embeddings
+from simlearn.losses.checks import refuse_graded_pairs
+from simlearn.losses.functional import multiple_negatives
+from simlearn.losses.similarity_loss import ALL_RELATIONS, LossResult, SimilarityLoss
+from simlearn.losses.tiling import tiled_loss
+from simlearn.relations import Relation, RelationCheck, RelationKind
+from simlearn.scoring import Scorer
+
+
+class NPairLoss(SimilarityLoss):
+    """Each positive against the negatives of its anchor, by dot product and without a temperature (Sohn 2016).
+
+    Pairs give the paper's N-pair loss: the positives of the other pairs are the negatives. Groups and the rest give the
+    same term for every positive. As the norms of the embeddings stand for the temperature, they are kept small.
+
+    Args:
+        l2_weight: how much the mean squared norms of queries and of documents count.
+        distance_metric_name: how embeddings compare; the paper's dot product by default, None for cosine.
+
+    Raises:
+        ValueError: for a negative weight.
+    """
+
+    relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
+
+    def __init__(
+        self, l2_weight: float = 0.002, distance_metric_name: Distance | str | None = Distance.DOT_PRODUCT
+    ) -> None:
+        super().__init__(distance_metric_name)
+        if not l2_weight >= 0:
+            raise ValueError(f"l2_weight must not be negative, got {l2_weight}")
+        self.l2_weight = l2_weight
+
+    def relation_check(self, training: bool = True) -> RelationCheck:
+        """Refuses graded scores of pairs."""
+        return partial(refuse_graded_pairs, name=type(self).__name__)
+
+    def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
+        """The loss of any relation."""
+        result = tiled_loss(queries, documents, relation, scorer, multiple_negatives, tile_bytes=self.tile_bytes)
+        norms = (_mean_squared_norm(queries) + _mean_squared_norm(documents)) / 2
+        return LossResult(result.value + self.l2_weight * norms, 1, result.counts)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        name = None if self.distance is None else self.distance.value
+        return {"l2_weight": self.l2_weight, "distance_metric_name": name}
+
+
+def _mean_squared_norm(embeddings: Embeddings) -> Tensor:
+    values = embeddings.values.to(torch.promote_types(embeddings.values.dtype, torch.float32))
+    if embeddings.mask is not None:
+        values = values.masked_fill(~embeddings.mask[..., None], 0.0)
+    return values.square().sum() / max(len(values), 1)
