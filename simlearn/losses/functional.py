@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simlearn.losses.logsumexp import masked_logsumexp
 from simlearn.losses.similarity_loss import LossResult
 
 
@@ -29,12 +30,11 @@ def multiple_negatives(scores: Tensor, positives: Tensor, negatives: Tensor) -> 
         negative.
     """
     has_positive, has_negative = positives.any(1), negatives.any(1)
-    # An empty row of -inf has no gradient but NaN, so it is scored with zeros that `where` then takes out of the graph.
-    kept = torch.where(has_negative[:, None], scores.masked_fill(~negatives, -torch.inf), torch.zeros_like(scores))
-    against = torch.logsumexp(kept, dim=1, keepdim=True)
-    terms = torch.where(positives & has_negative[:, None], F.softplus(against - scores), 0.0)
-    rows = terms.sum(1) / positives.sum(1).clamp(min=1)
-    return LossResult(rows.sum(), has_positive.sum(), anchor_counts(has_positive, has_negative))
+    against = masked_logsumexp(scores, negatives)
+    # Only the positives are gone through: mostly one a row, where the matrix has thousands.
+    rows, columns = (positives & has_negative[:, None]).nonzero(as_tuple=True)
+    terms = F.softplus(against[rows] - scores[rows, columns]) / positives.sum(1)[rows]
+    return LossResult(terms.sum(), has_positive.sum(), anchor_counts(has_positive, has_negative))
 
 
 def triplet_hard(

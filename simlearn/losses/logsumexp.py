@@ -1,0 +1,44 @@
+"""A masked log-sum-exp that keeps one matrix: the heart of every softmax over a tile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
+    """log Σ exp of each row's entries under a mask.
+
+    torch's own functions would keep the masked scores, and pass over the matrix twice more each way.
+
+    Args:
+        scores: (N, M).
+        mask: (N, M) bool, what counts.
+
+    Returns:
+        (N,); −inf, without a gradient, where nothing of a row counts.
+    """
+    if not scores.shape[1]:
+        return scores.new_full((len(scores),), -torch.inf) + scores.sum(1)
+    result: Tensor = _MaskedLogSumExp.apply(scores, mask)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _MaskedLogSumExp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, mask: Tensor) -> Tensor:
+        exponents = torch.where(mask, scores, -torch.inf)
+        # An empty row has no maximum: subtracting −inf from −inf would make it NaN.
+        highest = exponents.amax(1, keepdim=True).clamp_(min=torch.finfo(scores.dtype).min)
+        exponents.sub_(highest).exp_()
+        total = exponents.sum(1, keepdim=True)
+        ctx.save_for_backward(exponents, total)
+        return (total.log() + highest).squeeze(1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        exponents, total = ctx.saved_tensors
+        factor = torch.where(total > 0, gradient[:, None] / total, 0.0)
+        return exponents * factor, None
