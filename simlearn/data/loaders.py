@@ -13,7 +13,7 @@ from simlearn.data.kinds import GroupKind, Key, LabelKind, PairKind, RankingKind
 from simlearn.data.samplers import EpochPlan
 from simlearn.data.similarity_data_loader import SimilarityDataLoader
 from simlearn.data.sources import ColumnSpec
-from simlearn.samples import SimilarityGroupSample
+from simlearn.samples import SimilarityGroupSample, SimilarityLabelSample
 
 
 class PairsSimilarityDataLoader(SimilarityDataLoader):
@@ -102,6 +102,12 @@ class LabelSimilarityDataLoader(SimilarityDataLoader):
         **options: Any,
     ) -> None:
         super().__init__(dataset, batch_size, key=label_key, columns={"obj": obj, "labels": labels}, **options)
+
+    def groups(self) -> Tensor:
+        """(L,) int64 ids of the labels of all samples, with repetitions. A stream is read to its end."""
+        kind = LabelKind(self.kind.key)
+        samples = (SimilarityLabelSample(None, labels) for labels in self.source.values("labels"))
+        return torch.tensor([label for sample in samples for label in sorted(kind.label_set(sample))], dtype=torch.long)
 
 
 class GroupSimilarityDataLoader(SimilarityDataLoader):

@@ -52,6 +52,7 @@ def angle_similarity(x: Tensor, y: Tensor) -> Tensor:
     Raises:
         ValueError: for an odd D.
 
+    >>> import torch
     >>> angle_similarity(torch.tensor([[3.0, 0.0]]), torch.tensor([[2.0, 0.0]]))
     tensor([1.])
     """

@@ -10,14 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simlearn.losses.functional import anchor_counts
+from simlearn.losses.logsumexp import masked_logsumexp
 from simlearn.losses.similarity_loss import LossResult
-
-
-def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
-    """log Σ exp over the columns in `mask`, (N, 1); a row without any is to be left out by the caller."""
-    # A row of -inf has no gradient but NaN, so that it is made of zeros, which have none.
-    kept = torch.where(mask.any(1, keepdim=True), values.masked_fill(~mask, -torch.inf), 0.0)
-    return torch.logsumexp(kept, dim=1, keepdim=True)
 
 
 def supervised_contrastive(scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
@@ -34,7 +28,7 @@ def supervised_contrastive(scores: Tensor, positives: Tensor, negatives: Tensor)
         The mean over the anchors with a positive, and the counts of those without a positive or a negative.
     """
     has_positive, has_negative = positives.any(1), negatives.any(1)
-    against = masked_logsumexp(scores, positives | negatives)
+    against = _logsumexp(scores, positives | negatives)
     terms = torch.where(positives & has_negative[:, None], against - scores, 0.0)
     rows = terms.sum(1) / positives.sum(1).clamp(min=1)
     return LossResult(rows.sum(), has_positive.sum(), anchor_counts(has_positive, has_negative))
@@ -54,7 +48,7 @@ def any_positive(scores: Tensor, positives: Tensor, negatives: Tensor) -> LossRe
         The mean over the anchors with a positive, and the counts of those without a positive or a negative.
     """
     has_positive, has_negative = positives.any(1), negatives.any(1)
-    gap = masked_logsumexp(scores, negatives) - masked_logsumexp(scores, positives)
+    gap = _logsumexp(scores, negatives) - _logsumexp(scores, positives)
     rows = torch.where(has_positive & has_negative, F.softplus(gap[:, 0]), 0.0)
     return LossResult(rows.sum(), has_positive.sum(), anchor_counts(has_positive, has_negative))
 
@@ -107,8 +101,8 @@ def multi_similarity(
         farthest_positive = known.masked_fill(~positives, torch.inf).amin(1, keepdim=True)
         positives = positives & (known - epsilon < nearest_negative)
         negatives = negatives & (known + epsilon > farthest_positive)
-    pull = F.softplus(masked_logsumexp(-alpha * (scores - base), positives)) / alpha
-    push = F.softplus(masked_logsumexp(beta * (scores - base), negatives)) / beta
+    pull = F.softplus(_logsumexp(-alpha * (scores - base), positives)) / alpha
+    push = F.softplus(_logsumexp(beta * (scores - base), negatives)) / beta
     pull = torch.where(positives.any(1, keepdim=True), pull, 0.0)
     push = torch.where(negatives.any(1, keepdim=True), push, 0.0)
     return LossResult((pull + push).sum(), len(scores), counts)
@@ -136,7 +130,7 @@ def circle(
     known = scores.detach()
     pull = -scale_factor * F.relu(1 + margin - known) * (scores - (1 - margin))
     push = scale_factor * F.relu(known + margin) * (scores - margin)
-    logits = masked_logsumexp(pull, positives) + masked_logsumexp(push, negatives)
+    logits = _logsumexp(pull, positives) + _logsumexp(push, negatives)
     rows = torch.where(valid, F.softplus(logits[:, 0]), 0.0)
     return LossResult(rows.sum(), valid.sum(), anchor_counts(has_positive, has_negative))
 
@@ -187,3 +181,8 @@ def fast_ap(distances: Tensor, positives: Tensor, negatives: Tensor, num_bins: i
     average = (positive * precision).sum(1) / positives.sum(1).clamp(min=1)
     rows = torch.where(has_positive & has_negative, 1 - average, 0.0)
     return LossResult(rows.sum(), has_positive.sum(), anchor_counts(has_positive, has_negative))
+
+
+def _logsumexp(values: Tensor, mask: Tensor) -> Tensor:
+    """The log of Σ exp over the columns in `mask`, (N, 1); 0 for a row without any, which is no use."""
+    return torch.where(mask.any(1), masked_logsumexp(values, mask), 0.0)[:, None]

@@ -80,7 +80,7 @@ class InfoNCELoss(SimilarityLoss):
     @property
     def temperature(self) -> float:
         """What scores are divided by now."""
-        return self.initial_temperature if self.log_scale is None else 1 / float(self._scale(self.log_scale))
+        return self.initial_temperature if self.log_scale is None else 1 / self._scale(self.log_scale).item()
 
     def relation_check(self, training: bool = True) -> RelationCheck:
         """Refuses graded scores of pairs, which a softmax over positives cannot express."""
@@ -98,7 +98,7 @@ class InfoNCELoss(SimilarityLoss):
 
     def _policy(self, scores: Tensor, positives: Tensor, negatives: Tensor, *learnt: Tensor) -> LossResult:
         if self.margin:
-            scores = scores - self.margin * positives
+            scores = torch.where(positives, scores - self.margin, scores)
         logits = scores * self._scale(learnt[0]) if learnt else scores / self.initial_temperature
         return _POLICIES[self.positives](logits, positives, negatives)
 

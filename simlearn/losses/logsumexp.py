@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
-    """log Σ exp of each row's entries under a mask.
+    """The logarithm of Σ exp of each row's entries under a mask.
 
     torch's own functions would keep the masked scores, and pass over the matrix twice more each way.
 
@@ -38,7 +38,7 @@ class _MaskedLogSumExp(torch.autograd.Function):
         return (total.log() + highest).squeeze(1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         exponents, total = ctx.saved_tensors
         factor = torch.where(total > 0, gradient[:, None] / total, 0.0)
         return exponents * factor, None

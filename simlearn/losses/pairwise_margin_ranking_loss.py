@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -53,20 +54,22 @@ class PairwiseMarginRankingLoss(RankingLoss):
     def rank(self, candidates: Candidates) -> LossResult:
         """The mean over the queries with candidates of different relevance."""
         scores = (self.scale * candidates.scores).detach()
-        totals, pairs = scores.new_zeros(2, len(candidates.counts))
+        # Single precision cannot count beyond 2**24, which are the pairs of 6000 candidates.
+        wide = torch.float32 if scores.device.type == "mps" else torch.float64
+        totals, pairs = torch.zeros_like(candidates.counts, dtype=wide), torch.zeros_like(candidates.counts)
         gradient = torch.zeros_like(scores)
         for first, second in _pairs(candidates, max(1, self.tile_bytes // _PAIR_BYTES)):
             owners, direction = candidates.owners[first], _direction(candidates.relevances, first, second)
             terms, slopes = self._terms(direction * (scores[first] - scores[second]))
             slopes = slopes * direction
-            totals.index_add_(0, owners, terms * direction.abs())
-            pairs.index_add_(0, owners, direction.abs())
+            totals.index_add_(0, owners, (terms * direction.abs()).to(wide))
+            pairs.index_add_(0, owners, direction.ne(0).long())
             gradient.index_add_(0, first, slopes).index_add_(0, second, slopes, alpha=-1)
-        share = 1 / pairs.clamp(min=1)
-        gradient = gradient * share[candidates.owners]
+        compared = pairs.clamp(min=1)
+        gradient = gradient / compared[candidates.owners]
         # The value of the pairs, with the gradient that was taken of them.
         product = candidates.sum(gradient * self.scale * candidates.scores)
-        terms = totals * share + (product - product.detach())
+        terms = (totals / compared).to(scores.dtype) + (product - product.detach())
         ordered = pairs > 0
         return candidates.mean_of(terms, ordered, queries_of_one_relevance=(~ordered & candidates.chosen_from).sum())
 
@@ -100,7 +103,7 @@ def _pairs(candidates: Candidates, most: int) -> Iterator[tuple[Tensor, Tensor]]
     blocks = -(-int(after.sum()) // most)
     limits = most * (1 + torch.arange(max(0, blocks - 1), device=rows.device))
     starts = [0, *torch.searchsorted(ends, limits, right=True).tolist(), len(rows)]
-    for start, stop in zip(starts, starts[1:], strict=False):
+    for start, stop in pairwise(starts):
         if start == stop:
             continue
         first = torch.repeat_interleave(rows[start:stop], after[start:stop])

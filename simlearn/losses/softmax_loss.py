@@ -7,23 +7,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from simlearn.embeddings import Embeddings
 from simlearn.losses.class_loss import UNUSED, ClassLoss
+from simlearn.losses.classification import cross_entropy, wide
 from simlearn.losses.similarity_loss import LossResult
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
 
 class SoftmaxLoss(ClassLoss):
-    """Cross-entropy over one learnt vector a group; nothing is normalised.
+    """Cross-entropy over one learnt vector a class; nothing is normalised.
+
+    For an object with several labels the target is uniform over them.
 
     Args:
         embedding_size: D, the length of the model's embeddings.
-        num_groups: C, the number of groups.
+        num_groups: C, the number of classes.
         temperature: the logits are divided by it.
-        classes: the groups, for streams; `simlearn.fit` finds them otherwise.
+        classes: the groups or labels, for streams; `simlearn.fit` finds them otherwise.
 
     Raises:
         ValueError: for sizes below 1 or a temperature of 0 or less.
@@ -44,19 +46,15 @@ class SoftmaxLoss(ClassLoss):
         nn.init.normal_(self.kernel, std=0.01)
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
-        """The mean over the objects whose group is a class; the others are counted."""
-        if relation.groups is None:
-            raise TypeError(f"{type(self).__name__} takes groups, got {relation.kind}")
-        classes, known = self.class_of(relation.groups)
-        logits = self._logits(queries.values)
-        terms = F.cross_entropy(logits, classes, reduction="none")
-        total = torch.where(known, terms, 0.0).sum()
-        return LossResult(total, known.sum(), {"unknown_groups": (~known).sum()})
+        """The mean over the objects that have a class; what is no class is skipped and counted."""
+        members = self.members(relation)
+        total = cross_entropy(self._logits(queries.values), members)
+        return LossResult(total, (members.counts > 0).sum(), self.counts(relation, members))
 
     def _logits(self, values: Tensor) -> Tensor:
-        """(N, C) in at least fp32: under autocast the logits would lie on a grid as coarse as the loss itself."""
+        """(N, C), in at least fp32 under autocast too."""
         with torch.autocast(values.device.type, enabled=False):
-            dtype = torch.promote_types(torch.float32, torch.promote_types(values.dtype, self.kernel.dtype))
+            dtype = wide(values, self.kernel)
             logits = values.to(dtype) @ self.kernel.to(dtype) / self.temperature
             return logits.masked_fill(self.class_ids == UNUSED, -torch.inf)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 
-from simlearn.data import GroupSimilarityDataLoader, SimilarityDataLoader
-from simlearn.losses import ClassLoss
+from simlearn.data import GroupSimilarityDataLoader, LabelSimilarityDataLoader, SimilarityDataLoader
+from simlearn.losses.class_loss import class_losses
 from simlearn.training.arguments import check_arguments, check_trainable, check_trainer
 from simlearn.training.callbacks import BestWeights, FitProgressBar
 from simlearn.training.checks import check_data, check_kind
@@ -121,15 +121,15 @@ def fit(
 
 
 def _find_classes(model: TrainableModel, train: SimilarityDataLoader) -> None:
-    """Tell a class loss which groups there are."""
-    loss = model.loss
-    if not isinstance(loss, ClassLoss):
-        return
-    if isinstance(train, GroupSimilarityDataLoader) and not train.is_stream:
-        if not loss.has_classes:
-            loss.set_classes(train.groups())
-    elif not loss.has_classes:
-        raise ValueError(f"{type(loss).__name__} cannot look through a stream for its groups; pass classes=[...] to it")
+    """Tell losses with one vector a class which classes there are."""
+    for loss in class_losses(model.loss):
+        if loss.has_classes:
+            continue
+        if train.is_stream or not isinstance(train, (GroupSimilarityDataLoader, LabelSimilarityDataLoader)):
+            raise ValueError(
+                f"{type(loss).__name__} cannot look through a stream for its groups; pass classes=[...] to it"
+            )
+        loss.set_classes(train.groups())
 
 
 def _write_card(

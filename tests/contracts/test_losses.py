@@ -79,6 +79,8 @@ def name_of(value: Any) -> str:
     return f"{type(loss).__name__}({', '.join(map(str, loss.get_config_dict().values()))})"
 
 
+# Losses whose backward pass holds a part of the value constant; their own tests look at their gradients.
+WHOLE = [(make, kind) for make, kind in CASES if not isinstance(make(), loss_family_comparisons.DETACHED)]
 each_case = pytest.mark.parametrize(("make", "kind"), CASES, ids=name_of)
 each_loss = pytest.mark.parametrize("make", [make for makes in FACTORIES.values() for make in makes], ids=name_of)
 
@@ -124,7 +126,7 @@ def test_the_value_is_that_of_plain_loops(make: Callable[[], SimilarityLoss], ki
             assert value.item() == pytest.approx(oracle(loss, facts, queries, documents), rel=1e-9, abs=1e-12)
 
 
-@each_case
+@pytest.mark.parametrize(("make", "kind"), WHOLE, ids=name_of)
 def test_gradients_are_those_of_the_value(make: Callable[[], SimilarityLoss], kind: RelationKind) -> None:
     loss = made(make)
     facts, queries, documents = batch(loss, kind, seed=3, size=5)
@@ -250,6 +252,48 @@ def test_value_and_gradients_are_finite(
         leaves = [first, second, *loss.parameters()]
         assert all(leaf.grad is None or leaf.grad.isfinite().all() for leaf in leaves)
         assert first.grad is not None, "the value must stay in the graph"
+
+
+@each_case
+def test_the_size_of_tiles_does_not_matter(make: Callable[[], SimilarityLoss], kind: RelationKind) -> None:
+    facts, queries, documents = batch(made(make), kind, seed=2, size=7)
+    found = []
+    for tile_bytes in (SimilarityLoss.tile_bytes, 1):  # all rows in one tile, and one row a tile
+        loss = made(make)
+        for module in loss.modules():
+            if isinstance(module, SimilarityLoss):
+                module.tile_bytes = tile_bytes
+        first = queries.clone().requires_grad_()
+        second = first if facts.shared else documents.clone().requires_grad_()
+        result = result_of(loss, facts, first, second)
+        leaves = [first, *([] if facts.shared else [second]), *loss.parameters()]
+        found.append([result.value, *torch.autograd.grad(result.value, leaves, materialize_grads=True)])
+        found[-1] += [count.double() for count in result.counts.values()]
+    for whole, tiled in zip(*found, strict=True):
+        torch.testing.assert_close(tiled, whole, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [makes[0] for makes in FACTORIES.values()], ids=name_of)
+def test_it_compiles(make: Callable[[], SimilarityLoss]) -> None:
+    """A graph may break, a value may not."""
+    loss = made(make)
+    facts, queries, documents = batch(loss, sorted(loss.relations)[0], seed=2, size=4)
+    relation = facts.relation()
+
+    def value(first: Tensor, second: Tensor) -> Tensor:
+        objects = Embeddings(first)
+        result = loss.compute(objects, objects if second is first else Embeddings(second), relation, loss.scorer())
+        return result.value if isinstance(result, LossResult) else result
+
+    def found(function: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        first = queries.clone().requires_grad_()
+        loss_value = function(first, first if facts.shared else documents)
+        return loss_value, torch.autograd.grad(loss_value, first)[0]
+
+    torch.compiler.reset()
+    compiled = torch.compile(value, backend="aot_eager")
+    for ours, expected in zip(found(compiled), found(value), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
 
 
 @each_case

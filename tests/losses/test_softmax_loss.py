@@ -58,7 +58,7 @@ def test_unknown_groups_are_refused_in_training() -> None:
     check(Relation.from_groups(IDS))
     with pytest.raises(ValueError, match=r"group 5 is none of the 3 classes of SoftmaxLoss; pass classes="):
         check(Relation.from_groups(torch.tensor([int(IDS[0]), 5])))
-    with pytest.raises(TypeError, match="SoftmaxLoss takes groups, got pairs"):
+    with pytest.raises(TypeError, match="SoftmaxLoss takes groups or labels, got pairs"):
         check(Relation.from_pairs(torch.ones(2)))
     with pytest.raises(ValueError, match="group 5 is none of"):
         loss(vectors(1), torch.tensor([5]))
@@ -128,8 +128,8 @@ def test_training_finds_the_classes() -> None:
 
 def test_other_relations_are_refused() -> None:
     objects, loss = Embeddings(vectors(2)), loss_of_three()
-    assert {kind.value for kind in loss.relations} == {"groups"} and not loss.needs_positives
-    with pytest.raises(TypeError, match="SoftmaxLoss takes groups, got pairs"):
+    assert {kind.value for kind in loss.relations} == {"groups", "labels"} and not loss.needs_positives
+    with pytest.raises(TypeError, match="SoftmaxLoss takes groups or labels, got pairs"):
         loss.compute(objects, objects, Relation.from_pairs(torch.ones(2)), loss.scorer())
 
 

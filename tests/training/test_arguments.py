@@ -83,7 +83,7 @@ BAD: list[tuple[str, Any, Any, type[Exception], str]] = [
         lambda: SmallModel(SoftmaxLoss(8, 16)),
         small_pairs,
         TypeError,
-        "SoftmaxLoss learns from groups, PairsSimilarityDataLoader gives pairs",
+        "SoftmaxLoss learns from groups or labels, PairsSimilarityDataLoader gives pairs",
     ),
     (
         "no negatives",

@@ -150,7 +150,7 @@ def test_samples_of_a_kind_that_the_loss_does_not_take() -> None:
         TypeError, match="ContrastiveLoss learns from pairs, GroupSimilarityDataLoader gives groups; take"
     ):
         check_data(groups(2, 2), CONTRASTIVE)
-    with pytest.raises(TypeError, match="SoftmaxLoss learns from groups, PairsSimilarityDataLoader gives pairs"):
+    with pytest.raises(TypeError, match="SoftmaxLoss learns from groups or labels, PairsSimilarityDataLoader"):
         check_data(pairs(), SOFTMAX)
 
 

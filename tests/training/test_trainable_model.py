@@ -13,11 +13,14 @@ from simlearn import (
     CacheConfig,
     GroupLoss,
     GroupSimilarityDataLoader,
+    LabelSimilarityDataLoader,
     PairwiseLoss,
     RankingSimilarityDataLoader,
     SimilarityGroupSample,
+    SimilarityLabelSample,
     SimilarityRankingSample,
     SoftmaxLoss,
+    SumLoss,
     TripletLoss,
     fit,
 )
@@ -99,3 +102,14 @@ def test_unknown_groups_are_skipped_and_counted_in_validation() -> None:
     fit(model, train, validation, trainer=trainer)
     assert trainer.callback_metrics["validation_unknown_groups"] == 5
     assert torch.isfinite(trainer.callback_metrics["validation_loss"])
+
+
+def test_class_losses_inside_others_find_their_classes_in_labels_too() -> None:
+    samples = [SimilarityLabelSample(obj, [f"half {row % 2}", row % 4]) for row, obj in enumerate(numbers(0, 64))]
+    inner = SoftmaxLoss(8, 6)
+    model = SmallModel(SumLoss([inner, TripletLoss()]))
+    before = weights(model)
+    fit(model, LabelSimilarityDataLoader(samples, batch_size=16), trainer=quiet_trainer())
+    assert inner.has_classes
+    kernel = next(name for name in before if name.endswith("kernel"))
+    assert not torch.equal(weights(model)[kernel], before[kernel])
