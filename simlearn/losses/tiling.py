@@ -127,8 +127,8 @@ def mine_hardest(
 
 def _tiles(relation: Relation, columns: Tensor, tile_bytes: int) -> list[slice]:
     """The rows of each tile of this process; at least one tile, so that an empty batch has counts too."""
-    first = relation.n_queries * rank() // relation.copies if relation.copies > 1 else 0
-    last = relation.n_queries * (rank() + 1) // relation.copies if relation.copies > 1 else relation.n_queries
+    share = rank() if relation.copies > 1 else 0  # not gathered: every row is this process's own
+    first, last = (relation.n_queries * edge // relation.copies for edge in (share, share + 1))
     row_bytes = max(1, relation.n_documents) * max(4, columns.element_size()) * _TEMPORARIES
     step = max(1, tile_bytes // row_bytes)
     return [slice(start, min(start + step, last)) for start in range(first, max(last, first + 1), step)]
