@@ -118,28 +118,36 @@ def _draft_for(target: Path) -> Iterator[Path]:
 
     The lock ends with the process: it tells a draft that is being written from one of a process that was killed.
     """
-    name = f".{target.name}.{secrets.token_hex(4)}"
-    unlocked, draft = target.with_name(name), target.with_name(name + _DRAFT)
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_DRAFT}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        for old in target.parent.glob(f".{glob.escape(target.name)}.*{_DRAFT}"):
-            if (lock := _lock(old)) is not None:
-                shutil.rmtree(old, ignore_errors=True)
-                os.close(lock)
-        unlocked.mkdir()
+        # One process at a time: nobody sees a new draft before it is locked, whenever its process is killed.
+        with _held(_lock(target.parent, wait=True)):
+            for old in target.parent.glob(f".{glob.escape(target.name)}.*{_DRAFT}"):
+                if (lock := _lock(old)) is not None:
+                    with _held(lock):
+                        shutil.rmtree(old, ignore_errors=True)
+            draft.mkdir()
+            lock = _lock(draft)
     except OSError as error:
         raise type(error)(f"cannot save to {target}: {error}; choose a place you may write to") from error
-    lock = _lock(unlocked)
-    unlocked.rename(draft)  # others look for this name, so it appears only once it is locked
+    with _held(lock):
+        try:
+            yield draft
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _held(lock: int | None) -> Iterator[None]:
     try:
-        yield draft
+        yield
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
         if lock is not None:
             os.close(lock)
 
 
-def _lock(folder: Path) -> int | None:
+def _lock(folder: Path, wait: bool = False) -> int | None:
     """Lock a folder until the number that comes back is closed; None when it is locked already, or cannot be."""
     if fcntl is None:
         return None
@@ -148,7 +156,7 @@ def _lock(folder: Path) -> int | None:
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         os.close(descriptor)
         return None

@@ -132,7 +132,7 @@ folder = Path(sys.argv[1])
 target = folder / "servable"
 report = {}
 points = [(servable, "save_component", 1), (servable, "save_component", 3), (servable, "write_json", 1),
-          (servable, "check_folder", 1), (files, "_flush", 1), (files, "_exchange", 1)]
+          (servable, "check_folder", 1), (files, "_lock", 2), (files, "_flush", 1), (files, "_exchange", 1)]
 for module, name, count in points:
     for after in (False, True):
         model(0.5).save(target)
@@ -166,7 +166,7 @@ def test_killed_while_saving(tmp_path: Path) -> None:
     report = run(KILLED, tmp_path)
     value, left, _ = report.pop("end")
     assert (value, left) == (3.0, ["servable"])
-    assert len(report) == 12
+    assert len(report) == 14
     for point, (was_killed, version, entries) in report.items():
         assert was_killed, point
         assert version == (2.0 if point == "after _exchange 1" else 0.5), point
