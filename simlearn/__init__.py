@@ -75,8 +75,10 @@ if TYPE_CHECKING:
         SoftmaxLoss,
         SumLoss,
         TripletLoss,
+        verify_distributed,
     )
     from simlearn.models import MetricModel, SimilarityModel
+    from simlearn.negatives import XbmConfig, XbmDevice
     from simlearn.persistence import LoadError, UntrustedError
     from simlearn.relations import Relation
     from simlearn.samples import (
@@ -110,9 +112,10 @@ _ROOMS = {
         "FastAPLoss GroupLoss InfoNCELoss KLDistillationLoss ListwiseSoftmaxLoss MarginMSELoss MatryoshkaLoss "
         "MultiSimilarityLoss MultipleNegativesRankingLoss NPairLoss OnlineContrastiveLoss PairwiseLoss "
         "PairwiseMarginRankingLoss ProxyAnchorLoss PytorchMetricLearningWrapper SampledSoftmaxLoss SigmoidLoss "
-        "SimilarityLoss SoftmaxLoss SumLoss TripletLoss"
+        "SimilarityLoss SoftmaxLoss SumLoss TripletLoss verify_distributed"
     ),
     "models": "MetricModel SimilarityModel",
+    "negatives": "XbmConfig XbmDevice",
     "persistence": "LoadError UntrustedError",
     "relations": "Relation",
     "samples": (
@@ -201,8 +204,11 @@ __all__ = [
     "TwoTower",
     "UntrustedError",
     "WideningHead",
+    "XbmConfig",
+    "XbmDevice",
     "fit",
     "trainer_defaults",
+    "verify_distributed",
 ]
 
 if not TYPE_CHECKING:  # a type checker that saw this would take every misspelt name for a valid one

@@ -33,20 +33,23 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def gather(tensor: Tensor) -> Tensor:
+def gather(tensor: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
     """Join the rows of all processes in the order of their ranks, with gradients.
 
     Args:
         tensor: (n, ...) of any dtype. Processes may differ in n, which may be 0, but not in dtype or other dimensions.
+        sizes: the n of each process, where they are known already; it spares a collective.
 
     Returns:
         (sum of n, ...), the same on every process; the tensor itself where there is one process.
     """
     if not is_distributed():
         return tensor
-    told = exchange([len(tensor), int(tensor.requires_grad)], tensor.device)
-    sizes = [size for size, _ in told]
-    if not torch.is_grad_enabled() or not any(requires_grad for _, requires_grad in told):
+    needed = tensor.dtype.is_floating_point
+    if sizes is None:
+        told = exchange([len(tensor), int(tensor.requires_grad)], tensor.device)
+        sizes, needed = [size for size, _ in told], any(requires_grad for _, requires_grad in told)
+    if not torch.is_grad_enabled() or not needed:
         return _all_gather(tensor, sizes)
     # The backward pass waits for every process, so one whose own rows need no gradient takes part in it all the same.
     joined: Tensor = _Gather.apply(tensor if tensor.requires_grad else tensor.detach().requires_grad_(), sizes)  # type: ignore[no-untyped-call]
@@ -130,7 +133,7 @@ def _bytes(tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
-def _all_gather(tensor: Tensor, sizes: list[int]) -> Tensor:
+def _all_gather(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
     """Rows are padded to the longest part because the backends gather equal shapes only."""
     longest = max(sizes)
     padded = tensor.detach()
@@ -146,7 +149,7 @@ def _all_gather(tensor: Tensor, sizes: list[int]) -> Tensor:
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor, sizes: list[int]) -> Tensor:
+    def forward(ctx: Any, tensor: Tensor, sizes: Sequence[int]) -> Tensor:
         ctx.start = sum(sizes[: rank()])
         ctx.size = len(tensor)
         return _all_gather(tensor, sizes)

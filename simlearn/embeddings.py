@@ -60,6 +60,14 @@ class Embeddings:
         """Where the values are."""
         return self.values.device
 
+    def to(self, device: torch.device | str) -> Embeddings:
+        """The same on another device."""
+        return Embeddings(self.values.to(device), None if self.mask is None else self.mask.to(device))
+
+    def detach(self) -> Embeddings:
+        """The same without a graph."""
+        return Embeddings(self.values.detach(), self.mask)
+
     def take(self, rows: Tensor | slice) -> Embeddings:
         """The objects at `rows`, in that order."""
         if isinstance(rows, slice):
@@ -112,14 +120,52 @@ class Embeddings:
             return self
         return Embeddings(F.pad(self.values, (0, 0, 0, missing)), F.pad(self.full_mask(), (0, missing)))
 
-    def gather(self) -> Embeddings:
-        """Those of all processes, in the order of their ranks, with gradients; itself where there is one process."""
-        if not is_distributed():
-            return self
-        if not self.is_multi_vector:
-            return Embeddings(gather(self.values))
-        told = exchange([self.values.shape[1], int(self.mask is not None)], self.device)
-        padded = self.pad(max(length for length, _ in told))
-        if len({length for length, _ in told}) == 1 and not any(masked for _, masked in told):
-            return Embeddings(gather(padded.values))
-        return Embeddings(gather(padded.values), gather(padded.full_mask()))
+
+def gather_embeddings(parts: Sequence[Embeddings], sizes: Sequence[Sequence[int]]) -> list[Embeddings]:
+    """Those of all processes, in the order of their ranks, with gradients.
+
+    However many parts there are, it is one collective, and one more in the backward pass; objects of many vectors need
+    another to agree on how many.
+
+    Args:
+        parts: K embeddings of one dtype.
+        sizes: for each process, by rank, its K numbers of objects, as `Relation.shares` holds them.
+
+    Returns:
+        K embeddings; the same where there is one process.
+    """
+    if not is_distributed():
+        return list(parts)
+    if any(part.is_multi_vector for part in parts):
+        parts, masked = _of_one_length(parts)
+    else:
+        masked = [False] * len(parts)
+    shapes = [part.values.shape[1:] for part in parts]
+    lengths = [[size * shape.numel() for size, shape in zip(own, shapes, strict=True)] for own in sizes]
+    everything = gather(torch.cat([part.values.reshape(-1) for part in parts]), [sum(own) for own in lengths])
+    pieces = torch.split(everything, [length for own in lengths for length in own])
+    joined = []
+    for number, (shape, has_mask) in enumerate(zip(shapes, masked, strict=True)):
+        values = torch.cat(pieces[number :: len(shapes)]).reshape(sum(own[number] for own in sizes), *shape)
+        joined.append(Embeddings(values[..., :-1], values[..., -1].detach() > 0) if has_mask else Embeddings(values))
+    return joined
+
+
+def _of_one_length(parts: Sequence[Embeddings]) -> tuple[list[Embeddings], list[bool]]:
+    """Parts whose objects have as many vectors in every process, the masks that this needs as one more value a vector.
+
+    So a mask travels with its vectors.
+    """
+    said = [number for part in parts for number in (part.values.shape[1], int(part.mask is not None))]
+    told = exchange(said, parts[0].device)
+    padded, masked = [], []
+    for number, part in enumerate(parts):
+        lengths = [own[2 * number] for own in told]
+        has_mask = part.is_multi_vector and (len(set(lengths)) > 1 or any(own[2 * number + 1] for own in told))
+        if part.is_multi_vector:
+            part = part.pad(max(lengths))
+        if has_mask:
+            part = Embeddings(torch.cat([part.values, part.full_mask()[..., None].to(part.values.dtype)], dim=-1))
+        padded.append(part)
+        masked.append(has_mask)
+    return padded, masked

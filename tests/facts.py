@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,9 @@ class Facts:
         subgroups: of the two objects of each pair.
         query_ids: an id a query; None where objects are not known.
         document_ids: an id a document.
+        matrix: of a matrix, its rows; None where it says nothing.
+        width: of a matrix, the number of its columns.
+        asked: how many of the queries ask, where the others and their documents are only remembered; None for all.
     """
 
     kind: RelationKind
@@ -34,6 +38,9 @@ class Facts:
     subgroups: list[tuple[int, int]] | None = None
     query_ids: list[int] | None = None
     document_ids: list[int] | None = None
+    matrix: list[list[float | None]] = field(default_factory=list)
+    width: int = 0
+    asked: int | None = None
 
     @property
     def shared(self) -> bool:
@@ -41,16 +48,23 @@ class Facts:
 
     @property
     def n_queries(self) -> int:
-        return len(self.scores) + len(self.relevances) + len(self.groups) + len(self.labels)
+        if self.asked is not None:
+            return self.asked
+        return len(self.scores) + len(self.relevances) + len(self.groups) + len(self.labels) + len(self.matrix)
 
     @property
     def n_documents(self) -> int:
-        return sum(map(len, self.relevances)) if self.kind is RelationKind.RANKING else self.n_queries
+        if self.kind is RelationKind.MATRIX:
+            return self.width
+        return sum(map(len, self.relevances)) if self.relevances else replace(self, asked=None).n_queries
 
     def given(self) -> list[tuple[int, int, float]]:
         """Query, document and score as the samples said it."""
         if self.kind is RelationKind.PAIRS:
             return [(row, row, score) for row, score in enumerate(self.scores)]
+        if self.kind is RelationKind.MATRIX:
+            cells = [(i, j, score) for i, row in enumerate(self.matrix) for j, score in enumerate(row)]
+            return [(i, j, score) for i, j, score in cells if score is not None]
         relevances = [(query, value) for query, values in enumerate(self.relevances) for value in values]
         return [(query, document, value) for document, (query, value) in enumerate(relevances)]
 
@@ -113,6 +127,9 @@ class Facts:
         if self.kind is RelationKind.RANKING:
             owners = [query for query, _, _ in self.given()]
             documents = [document for query in order for document in range(len(owners)) if owners[document] == query]
+        if self.kind is RelationKind.MATRIX:
+            documents = list(range(self.width))[::-1]
+            self = replace(self, matrix=[[row[document] for document in documents] for row in self.matrix])
         picked = {
             name: [values[row] for row in (documents if name == "document_ids" else order)]
             for name, values in vars(self).items()
@@ -130,6 +147,9 @@ class Facts:
             if self.subgroups is not None:
                 subgroups = (_long([a for a, _ in self.subgroups]), _long([b for _, b in self.subgroups]))
             return Relation.from_pairs(torch.tensor(self.scores), subgroups, ids)
+        if self.kind is RelationKind.MATRIX:
+            known = [[math.nan if score is None else score for score in row] for row in self.matrix]
+            return Relation.from_matrix(torch.tensor(known).view(len(known), self.width), ids)
         if self.kind is RelationKind.RANKING:
             relevances = [value for values in self.relevances for value in values]
             return Relation.from_ranking(_offsets(self.relevances), torch.tensor(relevances), ids)
@@ -152,6 +172,10 @@ def random_facts(
     elif kind is RelationKind.RANKING:
         relevances = [[rng.choice((0.0, 1.0, 2.0)) for _ in range(rng.randint(0, 4))] for _ in range(size)]
         facts = replace(facts, relevances=relevances)
+    elif kind is RelationKind.MATRIX:
+        width = size and rng.randint(0, 2 * size)
+        matrix = [[rng.choice((None, None, 0.0, 1.0)) for _ in range(width)] for _ in range(size)]
+        facts = replace(facts, matrix=matrix, width=width)
     elif kind is RelationKind.GROUPS:
         facts = replace(facts, groups=[rng.choice((3, 4, 2**62)) for _ in range(size)])
     else:
@@ -178,6 +202,9 @@ def joined(parts: Sequence[Facts]) -> Facts:
             relevances=whole.relevances + part.relevances,
             groups=whole.groups + part.groups,
             labels=whole.labels + part.labels,
+            matrix=[row + [None] * part.width for row in whole.matrix]
+            + [[None] * whole.width + row for row in part.matrix],
+            width=whole.width + part.width,
             subgroups=subgroups,
             query_ids=None if whole.query_ids is None else whole.query_ids + (part.query_ids or []),
             document_ids=None if whole.document_ids is None else whole.document_ids + (part.document_ids or []),

@@ -75,9 +75,9 @@ def _rows(
     ]
 
 
-def centroid_triplet(loss: CentroidTripletLoss, facts: Facts, queries: list[Vector], _: list[Vector]) -> float:
+def centroid_triplet(loss: CentroidTripletLoss, facts: Facts, queries: list[Vector], documents: list[Vector]) -> float:
     def centroid(group: int, without: int) -> Vector | None:
-        members = [v for row, v in enumerate(queries) if facts.groups[row] == group and row != without]
+        members = [v for row, v in enumerate(documents) if facts.groups[row] == group and row != without]
         return [mean(list(column)) for column in zip(*members, strict=True)] if members else None
 
     terms = []

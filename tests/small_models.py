@@ -20,6 +20,7 @@ from simlearn import (
     SkipConnectionHead,
     TrainableModel,
     TwoTower,
+    XbmConfig,
 )
 
 
@@ -69,9 +70,11 @@ class SmallModel(TrainableModel):
         head: bool = True,
         dropout: float = 0.0,
         seed: int = 0,
+        xbm: XbmConfig | None = None,
         **options: Any,
     ) -> None:
         torch.manual_seed(seed)
+        self.xbm_config = xbm
         self.options = {"frozen": frozen, "cache": cache, "two_towers": two_towers, "head": head, "dropout": dropout}
         # In a list: torch takes no module before the constructor has run.
         self.given = [loss if loss is not None else MultipleNegativesRankingLoss()]
@@ -93,6 +96,9 @@ class SmallModel(TrainableModel):
 
     def configure_caches(self) -> CacheConfig | None:
         return self.options["cache"]
+
+    def configure_xbm(self) -> XbmConfig | None:
+        return self.xbm_config
 
 
 def numbers(seed: int, count: int) -> list[list[float]]:
@@ -116,7 +122,7 @@ def groups(count: int = 64, members: int = 4, seed: int = 0) -> list[SimilarityG
 
 def weights(model: TrainableModel) -> dict[str, Tensor]:
     """A copy of everything that training may change."""
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    return {name: tensor.detach().clone() for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
 
 
 def quiet_trainer(**options: Any) -> pl.Trainer:

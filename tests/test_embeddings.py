@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.distributed as dist
 from processes import run_on_two
 from torch import Tensor
 
-from simlearn.embeddings import Embeddings
+from simlearn.embeddings import Embeddings, gather_embeddings
 
 
 def single(size: int, seed: int = 0) -> Embeddings:
@@ -98,36 +99,51 @@ def test_pad_and_full_mask() -> None:
 @each_kind
 def test_one_process_gathers_itself(make: object) -> None:
     embeddings: Embeddings = make(2)  # type: ignore[operator]
-    assert embeddings.gather() is embeddings
+    assert gather_embeddings([embeddings], []) == [embeddings]
 
 
-def gathered(embeddings: Embeddings) -> tuple[Embeddings, Tensor | None]:
-    embeddings = Embeddings(embeddings.values.requires_grad_(), embeddings.mask)
-    joined = embeddings.gather()
-    visible = joined.values if joined.mask is None else joined.values * joined.mask[..., None]
-    visible.square().sum().backward()
-    return Embeddings(joined.values.detach(), joined.mask), embeddings.values.grad
+def gathered(parts: list[Embeddings], sizes: list[list[int]]) -> tuple[list[Embeddings], list[Tensor | None], int]:
+    leaves = [Embeddings(part.values.requires_grad_(), part.mask) for part in parts]
+    calls, collective = [0], dist.all_gather
+
+    def counting(*args: object) -> None:
+        calls[0] += 1
+        collective(*args)  # type: ignore[arg-type]
+
+    dist.all_gather = counting
+    try:
+        joined = gather_embeddings(leaves, sizes)
+    finally:
+        dist.all_gather = collective
+    visible = [one.values if one.mask is None else one.values * one.mask[..., None] for one in joined]
+    sum(values.square().sum() for values in visible).backward()  # type: ignore[union-attr]
+    gradients = [leaf.values.grad for leaf in leaves]
+    return [Embeddings(one.values.detach(), one.mask) for one in joined], gradients, calls[0]
 
 
-@pytest.mark.parametrize(
-    "parts",
-    [
-        (single(3), single(2, 1)),
-        (many(3, 2, False), many(2, 2, False, 1)),
-        (many(3, 2), many(2, 2, True, 1)),
-        (many(3, 2, False), many(2, 4, True, 1)),
-        (many(3, 4, False), many(2, 1, False, 1)),
-        (many(0, 1), many(2, 3, False, 1)),
-    ],
-    ids=["one vector", "no mask", "masks", "one mask", "lengths", "empty"],
-)
-def test_two_processes_gather_all(parts: tuple[Embeddings, Embeddings]) -> None:
-    whole = Embeddings.concatenate(parts)
-    for (joined, grad), part in zip(run_on_two(gathered, *[(part,) for part in parts]), parts, strict=True):
-        if whole.mask is not None:
-            assert torch.equal(joined.full_mask(), whole.full_mask())
-        else:
-            assert joined.mask is None
-        assert torch.equal(joined.values, whole.values)
-        visible = part.values if part.mask is None else part.values * part.mask[..., None]
-        torch.testing.assert_close(grad, 2 * 2 * visible)  # once for each process's loss
+KINDS = {
+    "one vector": (single(3), single(2, 1)),
+    "no mask": (many(3, 2, False), many(2, 2, False, 1)),
+    "masks": (many(3, 2), many(2, 2, True, 1)),
+    "one mask": (many(3, 2, False), many(2, 4, True, 1)),
+    "lengths": (many(3, 4, False), many(2, 1, False, 1)),
+    "empty": (many(0, 1), many(2, 3, False, 1)),
+}
+
+
+@pytest.mark.parametrize("kinds", [*([kind] for kind in KINDS), ["one vector", "lengths", "masks"]], ids=", ".join)
+def test_two_processes_gather_all_at_once(kinds: list[str]) -> None:
+    parts = list(zip(*(KINDS[kind] for kind in kinds), strict=True))  # of each process
+    sizes = [[len(part) for part in own] for own in parts]
+    answers = run_on_two(gathered, *[(list(own), sizes) for own in parts])
+    for (joined, gradients, collectives), own in zip(answers, parts, strict=True):
+        assert collectives == (1 if kinds == ["one vector"] else 2)
+        for one, grad, part, kind in zip(joined, gradients, own, kinds, strict=True):
+            whole = Embeddings.concatenate(KINDS[kind])
+            if whole.mask is not None:
+                assert torch.equal(one.full_mask(), whole.full_mask())
+            else:
+                assert one.mask is None
+            assert torch.equal(one.values, whole.values)
+            visible = part.values if part.mask is None else part.values * part.mask[..., None]
+            torch.testing.assert_close(grad, 2 * 2 * visible)  # once for each process's loss

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from processes import run_on_two
 from torch import Tensor
 
-from simlearn.relations import Relation, RelationKind
+from simlearn.relations import Relation, RelationKind, Remembered
 
 each_kind = pytest.mark.parametrize("kind", list(RelationKind), ids=str)
 
@@ -169,8 +169,9 @@ def test_two_processes_gather_the_relation_of_the_joined_batch(
             assert_same(masks(relation), expected_masks(whole))
             expected = whole.relation()
             assert relation.copies == 2
+            assert relation.shares == tuple((part.n_queries, part.n_documents) for part in parts)
             for f in fields(Relation):
-                if f.name == "copies":
+                if f.name == "shares":
                     continue
                 one, other = getattr(relation, f.name), getattr(expected, f.name)
                 same = torch.equal(one, other) if isinstance(other, Tensor) else one == other
@@ -204,3 +205,80 @@ def test_masks_are_made_for_a_tile_only() -> None:
         assert relation.positives(*tile).shape == relation.negatives(*tile).shape == (10, 10)
     assert labels.positives(slice(0, 2), slice(1000, 1002)).tolist() == [[True, False], [False, True]]
     assert pairs.positives(slice(0, 2), slice(0, 3)).tolist() == [[True, True, False]] * 2
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("layout", [torch.strided, torch.sparse_coo, torch.sparse_csr], ids=str)
+def test_matrices_of_every_layout(layout: torch.layout) -> None:
+    nan = float("nan")
+    scores = torch.tensor([[1.0, nan, 0.5], [nan, -1.0, nan]])
+    if layout is not torch.strided:  # what is not stored is not judged
+        known = ~scores.isnan()
+        sparse = torch.sparse_coo_tensor(known.nonzero().T, scores[known], scores.shape)
+        given = sparse if layout is torch.sparse_coo else sparse.to_sparse_csr()
+    else:
+        given = scores
+    relation = Relation.from_matrix(given.double())
+    assert relation.kind is RelationKind.MATRIX
+    assert relation.positives().tolist() == [[True, False, True], [False, False, False]]
+    assert relation.negatives().tolist() == [[False, True, False], [True, True, True]]
+    assert relation.negatives(in_batch=False).tolist() == [[False, False, False], [False, True, False]]
+    alike = Relation.from_matrix(given.nan_to_num(0) > 0 if layout is torch.strided else (scores > 0).to_sparse())
+    assert alike.positives().tolist() == relation.positives().tolist()
+    assert alike.negatives().tolist() == (~relation.positives()).tolist()
+
+
+def test_a_matrix_of_objects_among_themselves() -> None:
+    ids = torch.arange(3)
+    alike = torch.tensor([[False, True, False], [True, False, False], [False, False, False]])
+    relation = Relation.from_matrix(alike, (ids, ids))
+    assert relation.positives().tolist() == alike.tolist()
+    assert relation.negatives().tolist() == (~alike & ~torch.eye(3, dtype=torch.bool)).tolist()
+
+
+def test_other_matrices_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"bools .* or of floats .*, got torch.int64; write matrix.bool"):
+        Relation.from_matrix(torch.ones(2, 2, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"matrix \(N, M\) of queries and documents, got \(2,\)"):
+        Relation.from_matrix(torch.ones(2))
+
+
+REMEMBERING = [kind for kind in RelationKind if kind is not RelationKind.MATRIX]
+
+
+@given(
+    st.sampled_from(REMEMBERING), st.lists(st.integers(0, 5), min_size=1, max_size=4), st.booleans(), st.integers(0, 99)
+)
+@settings(max_examples=200, deadline=None)
+def test_remembered_documents_stand_behind_those_of_a_batch(
+    kind: RelationKind, sizes: list[int], ids: bool, seed: int
+) -> None:
+    """A batch and what is remembered of those before: the relation of all of them, of which the first queries ask."""
+    parts = [
+        random_facts(kind, seed + number, size, ids=ids, subgroups=number % 2 == 0) for number, size in enumerate(sizes)
+    ]
+    memory = Remembered()
+    for part in parts[1:]:
+        memory = memory.then(Remembered.of(part.relation()))
+    whole = replace(joined(parts), asked=parts[0].n_queries)
+    assert len(memory) == whole.n_documents - parts[0].n_documents
+    relation = Remembered(**memory.to("cpu").columns()).behind(parts[0].relation())
+    assert (relation.n_queries, relation.n_documents) == (whole.n_queries, whole.n_documents)
+    assert_same(masks(relation), expected_masks(whole))
+    for size in (0, 1, 3, 100):
+        last = memory.last(size)
+        kept = min(size, len(memory))
+        assert len(last) == kept
+        tail = relation.positives()[:, whole.n_documents - kept :]
+        if kind in (RelationKind.GROUPS, RelationKind.LABELS):
+            assert torch.equal(last.behind(parts[0].relation()).positives()[:, parts[0].n_documents :], tail)
+
+
+def test_what_cannot_be_remembered() -> None:
+    with pytest.raises(TypeError, match="documents of a matrix relation cannot be remembered"):
+        Remembered.of(Relation.from_matrix(torch.ones(2, 2)))
+    with_ids = Remembered.of(Relation.from_groups(torch.arange(2), torch.arange(2)))
+    with pytest.raises(ValueError, match=r"before \['groups', 'ids'\] are known, of these \['groups'\]"):
+        with_ids.then(Remembered.of(Relation.from_groups(torch.arange(2))))
+    with pytest.raises(ValueError, match="1 of 2 objects ask, which has no transpose"):
+        Remembered(groups=torch.arange(1)).behind(Relation.from_groups(torch.arange(1))).transposed()

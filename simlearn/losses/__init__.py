@@ -28,6 +28,7 @@ from simlearn.losses.similarity_loss import GroupLoss, LossResult, PairwiseLoss,
 from simlearn.losses.softmax_loss import SoftmaxLoss
 from simlearn.losses.sum_loss import SumLoss
 from simlearn.losses.triplet_loss import TripletLoss
+from simlearn.losses.verification import verify_distributed
 
 __all__ = [
     "AnglELoss",
@@ -61,4 +62,5 @@ __all__ = [
     "SoftmaxLoss",
     "SumLoss",
     "TripletLoss",
+    "verify_distributed",
 ]

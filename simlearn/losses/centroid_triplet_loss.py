@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +33,8 @@ class CentroidTripletLoss(GroupLoss):
         ValueError: for a negative margin.
     """
 
+    takes_memory: ClassVar[bool] = True
+
     def __init__(self, margin: float = 0.3, distance_metric_name: Distance | str | None = None) -> None:
         super().__init__(distance_metric_name)
         if not margin >= 0:
@@ -46,14 +48,16 @@ class CentroidTripletLoss(GroupLoss):
         if queries.is_multi_vector:
             raise ValueError(f"{type(self).__name__} takes the mean of one vector an object, these have many")
         values = queries.values.to(torch.promote_types(queries.values.dtype, torch.float32))
-        classes, class_of, sizes = torch.unique(relation.groups, return_inverse=True, return_counts=True)
+        members = documents.values.to(values.dtype)
+        classes, member_of, sizes = torch.unique(relation.groups, return_inverse=True, return_counts=True)
+        class_of = member_of[: len(values)]  # queries are the first documents
         has_positive = sizes[class_of] > 1
         has_negative = torch.full_like(has_positive, len(classes) > 1)
         if not len(values):
             return LossResult(values.sum(), 0, anchor_counts(has_positive, has_negative))
-        sums = values.new_zeros(len(classes), values.shape[1]).index_add(0, class_of, values)
+        sums = values.new_zeros(len(classes), values.shape[1]).index_add(0, member_of, members)
         centroids = Embeddings(sums / sizes[:, None])
-        others = (sums[class_of] - values) / (sizes[class_of] - 1).clamp(min=1)[:, None]
+        others = (sums[class_of] - members[: len(values)]) / (sizes[class_of] - 1).clamp(min=1)[:, None]
         anchors = Embeddings(values)
         nearest = mine_hardest(anchors, centroids, _of_classes(class_of, len(classes)), scorer, self.tile_bytes)
         own = scorer.paired_distances(anchors, Embeddings(others))

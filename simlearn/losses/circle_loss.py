@@ -30,6 +30,7 @@ class CircleLoss(GroupLoss):
     """
 
     relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
+    takes_memory: ClassVar[bool] = True
 
     def __init__(
         self,

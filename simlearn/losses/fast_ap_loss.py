@@ -28,6 +28,7 @@ class FastAPLoss(GroupLoss):
     """
 
     relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
+    takes_memory: ClassVar[bool] = True
 
     def __init__(self, num_bins: int = 10) -> None:
         super().__init__(Distance.COSINE)

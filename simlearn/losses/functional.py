@@ -29,11 +29,12 @@ def multiple_negatives(scores: Tensor, positives: Tensor, negatives: Tensor) -> 
         The mean over the anchors with a positive; the counts of anchors without a positive and of those without a
         negative.
     """
-    has_positive, has_negative = positives.any(1), negatives.any(1)
     against = masked_logsumexp(scores, negatives)
     # Only the positives are gone through: mostly one a row, where the matrix has thousands.
-    rows, columns = (positives & has_negative[:, None]).nonzero(as_tuple=True)
-    terms = F.softplus(against[rows] - scores[rows, columns]) / positives.sum(1)[rows]
+    rows, columns = positives.nonzero(as_tuple=True)
+    counts = rows.new_zeros(len(scores)).index_add(0, rows, torch.ones_like(rows))
+    has_positive, has_negative = counts > 0, against > -torch.inf
+    terms = F.softplus(against[rows] - scores[rows, columns]) / counts[rows]
     return LossResult(terms.sum(), has_positive.sum(), anchor_counts(has_positive, has_negative))
 
 

@@ -54,6 +54,7 @@ class InfoNCELoss(SimilarityLoss):
     """
 
     relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
+    takes_memory: ClassVar[bool] = True
 
     def __init__(
         self,

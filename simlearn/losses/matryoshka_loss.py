@@ -58,6 +58,7 @@ class MatryoshkaLoss(SimilarityLoss):
         self.needs_positives = inner.needs_positives  # type: ignore[misc]
         self.needs_negatives = inner.needs_negatives  # type: ignore[misc]
         self.takes_batch_as_negatives = inner.takes_batch_as_negatives  # type: ignore[misc]
+        self.takes_memory = inner.takes_memory  # type: ignore[misc]
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The sum, with the counts of the last length.

@@ -33,6 +33,7 @@ class MultipleNegativesRankingLoss(PairwiseLoss):
     """
 
     relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
+    takes_memory: ClassVar[bool] = True
 
     def __init__(
         self, scale: float = 20.0, distance_metric_name: Distance | str | None = None, symmetric: bool = False

@@ -33,6 +33,7 @@ class NPairLoss(SimilarityLoss):
     """
 
     relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
+    takes_memory: ClassVar[bool] = True
 
     def __init__(
         self, l2_weight: float = 0.002, distance_metric_name: Distance | str | None = Distance.DOT_PRODUCT

@@ -38,6 +38,7 @@ class OnlineContrastiveLoss(GroupLoss):
     """
 
     relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
+    takes_memory: ClassVar[bool] = True
 
     def __init__(
         self, margin: float = 0.5, distance_metric_name: Distance | str | None = None, mining: Mining = "hard"

@@ -31,23 +31,36 @@ class PytorchMetricLearningWrapper(GroupLoss):
         super().__init__()
         self.loss = _made(loss, "losses")
         self.miner = None if miner is None else _made(miner, "miners")
+        with_class_vectors = import_module("pytorch_metric_learning.losses.mixins").WeightMixin
+        self.takes_memory = not isinstance(self.loss, with_class_vectors)  # type: ignore[misc]
 
     def forward(self, embeddings: Tensor, groups: Tensor) -> Tensor:
         """The loss of (N, D) embeddings with (N,) groups, a scalar."""
-        embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        return self._compare(embeddings, groups)
+
+    def xbm_loss(self, embeddings: Tensor, groups: Tensor, memory_embeddings: Tensor, memory_groups: Tensor) -> Tensor:
+        """The loss of (N, D) embeddings against (K, D) of earlier batches, a scalar."""
+        return self._compare(embeddings, groups, memory_embeddings.to(_wide(embeddings)), memory_groups)
+
+    def _compare(self, embeddings: Tensor, groups: Tensor, *references: Tensor) -> Tensor:
+        embeddings = embeddings.to(_wide(embeddings))
         if not len(embeddings):  # theirs needs some
             return embeddings.sum()
         # They divide by a norm of at least 1e-12, which makes the gradient of a zero vector that many times too large.
         embeddings = torch.where(embeddings.any(1, keepdim=True), embeddings, embeddings.detach())
         with torch.autocast(embeddings.device.type, enabled=False):
-            mined = None if self.miner is None else self.miner(embeddings, groups)
-            value: Tensor = self.loss(embeddings, groups, mined)
+            mined = None if self.miner is None else self.miner(embeddings, groups, *references)
+            value: Tensor = self.loss(embeddings, groups, mined, *references)
         return value
 
     def get_config_dict(self) -> dict[str, Any]:
         """The names of the loss and the miner; their arguments they keep to themselves."""
         miner = None if self.miner is None else type(self.miner).__name__
         return {"loss": type(self.loss).__name__, "miner": miner}
+
+
+def _wide(embeddings: Tensor) -> torch.dtype:
+    return torch.promote_types(embeddings.dtype, torch.float32)
 
 
 def _made(given: nn.Module | str, room: str) -> nn.Module:

@@ -35,6 +35,7 @@ class SigmoidLoss(SimilarityLoss):
     """
 
     relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
+    takes_memory: ClassVar[bool] = True
 
     def __init__(
         self, scale: float = 10.0, bias: float = -10.0, distance_metric_name: Distance | str | None = None

@@ -56,6 +56,8 @@ class SimilarityLoss(nn.Module):
     """Whether data without any different objects teaches it nothing."""
     takes_batch_as_negatives: ClassVar[bool] = True
     """Whether objects that nobody judged count as different."""
+    takes_memory: ClassVar[bool] = False
+    """Whether `compute` takes more documents than its batch has: those of earlier batches, behind its own."""
     tile_bytes: int = 64 * 2**20
     """The budget of a tile of scores; set it on a loss whose batches need more or less."""
 
@@ -119,20 +121,36 @@ class GroupLoss(SimilarityLoss):
 
     relations: ClassVar[frozenset[RelationKind]] = frozenset({RelationKind.GROUPS})
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "xbm_loss" in vars(cls):
+            cls.takes_memory = True
+
     def compute(
         self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer
     ) -> LossResult | Tensor:
-        """The loss of a relation; for a loss that only has `forward`, what that returns."""
+        """The loss of a relation; for a loss that only has `forward`, what that or `xbm_loss` returns."""
         _refuse_if_undefined(self, GroupLoss)
         if relation.groups is None:
             raise TypeError(f"{type(self).__name__} takes groups, got {relation.kind}")
-        value: Tensor = self(_one_vector_each(self, queries), relation.groups)
+        own, size = _one_vector_each(self, queries), len(queries)
+        if relation.n_documents > size:
+            earlier = _one_vector_each(self, documents.take(slice(size, None)))
+            return self.xbm_loss(own, relation.groups[:size], earlier, relation.groups[size:])
+        value: Tensor = self(own, relation.groups)
         return value
 
     def forward(self, embeddings: Tensor, groups: Tensor) -> Tensor:
         """The loss of (N, D) embeddings with (N,) groups, a scalar."""
         _refuse_if_undefined(self, GroupLoss)
         return self._evaluate(embeddings, Relation.from_groups(groups.long()))
+
+    def xbm_loss(self, embeddings: Tensor, groups: Tensor, memory_embeddings: Tensor, memory_groups: Tensor) -> Tensor:
+        """The loss of (N, D) embeddings against (K, D) of earlier batches, with (N,) and (K,) groups, a scalar.
+
+        A loss that only has `forward` defines it to train with `TrainableModel.configure_xbm`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define xbm_loss to compare with earlier batches")
 
 
 class PairwiseLoss(SimilarityLoss):

@@ -54,6 +54,7 @@ class SumLoss(SimilarityLoss):
         self.relations = kinds  # type: ignore[misc]
         self.needs_positives = any(loss.needs_positives for loss in named.values())  # type: ignore[misc]
         self.needs_negatives = bool(users)  # type: ignore[misc]
+        self.takes_memory = all(loss.takes_memory for loss in named.values())  # type: ignore[misc]
         self.takes_batch_as_negatives = all(loss.takes_batch_as_negatives for loss in users)  # type: ignore[misc]
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:

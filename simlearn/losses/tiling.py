@@ -28,7 +28,7 @@ TILE_BYTES = SimilarityLoss.tile_bytes
 """What the scores of a tile and what a policy makes of them may take, about."""
 
 _TEMPORARIES = 8
-"""Matrices as large as the tile that a policy and its gradient hold at once."""
+"""Matrices as large as the tile that most policies and their gradients hold at once."""
 
 Policy: TypeAlias = Callable[..., LossResult]
 """From scores or distances (r, M), positives (r, M), negatives (r, M) and parameters to the sum over the rows."""
@@ -43,6 +43,7 @@ def tiled_loss(
     *parameters: Tensor,
     by_distance: bool = False,
     tile_bytes: int = TILE_BYTES,
+    temporaries: int = _TEMPORARIES,
 ) -> LossResult:
     """The sum of a policy over all queries, without the matrix of their scores.
 
@@ -55,6 +56,7 @@ def tiled_loss(
         *parameters: tensors that the policy takes besides and that get gradients, such as a temperature.
         by_distance: whether the policy takes distances instead of scores.
         tile_bytes: the budget of a tile; smaller tiles give the same result within rounding.
+        temporaries: how many fp32 matrices as large as the tile the policy and its gradient hold at once.
 
     Returns:
         The loss and the counts over all rows; under DDP, where the relation was gathered, those of the global batch
@@ -73,7 +75,7 @@ def tiled_loss(
     with torch.autocast(queries.device.type, enabled=False):
         total, sums = _TiledSum.apply(  # type: ignore[no-untyped-call]
             sum_up,
-            _tiles(relation, documents.values, tile_bytes),
+            _tiles(relation, documents.values, tile_bytes // temporaries),
             names,
             owned,
             queries.values,
@@ -116,7 +118,7 @@ def mine_hardest(
     """
     queries, documents = scorer.prepare(queries), scorer.prepare(documents)
     parts = []
-    for rows in _tiles(replace(relation, copies=1), documents.values, tile_bytes):
+    for rows in _tiles(replace(relation, shares=()), documents.values, tile_bytes // _TEMPORARIES):
         distances = scorer.tile_distances(queries.take(rows), documents)
         positives, negatives = relation.positives(rows), relation.negatives(rows)
         farthest = distances.masked_fill(~positives, -torch.inf).argmax(1)
@@ -125,12 +127,12 @@ def mine_hardest(
     return Hardest(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
-def _tiles(relation: Relation, columns: Tensor, tile_bytes: int) -> list[slice]:
+def _tiles(relation: Relation, columns: Tensor, matrix_bytes: int) -> list[slice]:
     """The rows of each tile of this process; at least one tile, so that an empty batch has counts too."""
     share = rank() if relation.copies > 1 else 0  # not gathered: every row is this process's own
     first, last = (relation.n_queries * edge // relation.copies for edge in (share, share + 1))
-    row_bytes = max(1, relation.n_documents) * max(4, columns.element_size()) * _TEMPORARIES
-    step = max(1, tile_bytes // row_bytes)
+    row_bytes = max(1, relation.n_documents) * max(4, columns.element_size())
+    step = max(1, matrix_bytes // row_bytes)
     return [slice(start, min(start + step, last)) for start in range(first, max(last, first + 1), step)]
 
 

@@ -16,6 +16,8 @@ from simlearn.relations import Relation, RelationKind
 from simlearn.scoring import Scorer
 
 Mining = Literal["all", "hard", "semi_hard"]
+_SORTING = 32
+"""Matrices that sorting a tile takes at once, with the int64 places of what is sorted; measured."""
 
 
 class TripletLoss(GroupLoss):
@@ -34,6 +36,7 @@ class TripletLoss(GroupLoss):
     """
 
     relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
+    takes_memory: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -58,7 +61,8 @@ class TripletLoss(GroupLoss):
         if self.mining == "hard":
             return self._hard(queries, documents, relation, scorer)
         policy = partial(triplet_all if self.mining == "all" else triplet_semi_hard, margin=self.margin)
-        return tiled_loss(queries, documents, relation, scorer, policy, by_distance=True, tile_bytes=self.tile_bytes)
+        tiled = partial(tiled_loss, by_distance=True, tile_bytes=self.tile_bytes, temporaries=_SORTING)
+        return tiled(queries, documents, relation, scorer, policy)
 
     def _hard(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """Two distances an anchor: found without a gradient, then measured with one."""

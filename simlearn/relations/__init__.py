@@ -2,5 +2,6 @@
 
 from simlearn.relations.kind import RelationKind
 from simlearn.relations.relation import Relation, RelationCheck
+from simlearn.relations.remembered import Remembered
 
-__all__ = ["Relation", "RelationCheck", "RelationKind"]
+__all__ = ["Relation", "RelationCheck", "RelationKind", "Remembered"]

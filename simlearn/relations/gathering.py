@@ -15,7 +15,7 @@ _OFFSETS = ("offsets", "label_offsets")
 _SUBGROUPS = ("query_subgroups", "document_subgroups")
 
 
-def gather_columns(columns: Columns, n_queries: int, n_documents: int) -> tuple[Columns, int, int]:
+def gather_columns(columns: Columns, n_queries: int, n_documents: int) -> tuple[Columns, tuple[tuple[int, int], ...]]:
     """Join the columns of every process's relation, in the order of their ranks, in two collectives.
 
     Args:
@@ -25,7 +25,7 @@ def gather_columns(columns: Columns, n_queries: int, n_documents: int) -> tuple[
         n_documents: M of this process.
 
     Returns:
-        The columns of the whole, N and M.
+        The columns of the whole, and N and M of each process.
     """
     device = next(column.device for column in columns.values() if column is not None)
     nothing = torch.empty(0, dtype=torch.long, device=device)
@@ -51,4 +51,4 @@ def gather_columns(columns: Columns, n_queries: int, n_documents: int) -> tuple[
             parts = [part + first for part, first in zip(parts, before[:, 1], strict=True)]
         whole = torch.cat(parts)
         joined[name] = torch.cat([whole.new_zeros(1), whole.cumsum(0)]) if name in _OFFSETS else whole
-    return joined, *counts.sum(0).tolist()
+    return joined, tuple((queries, documents) for queries, documents in counts.tolist())

@@ -27,6 +27,29 @@ class Judgements(NamedTuple):
         rows = torch.empty(0, dtype=torch.long, device=device)
         return cls(rows, rows, torch.empty(0, device=device))
 
+    @classmethod
+    def of_matrix(cls, matrix: Tensor) -> Judgements:
+        """What a matrix (N, M) says; see `Relation.from_matrix`.
+
+        Raises:
+            TypeError: for another dtype than bool and floats.
+            ValueError: for another shape.
+        """
+        if matrix.ndim != 2:
+            raise ValueError(f"a relation takes a matrix (N, M) of queries and documents, got {tuple(matrix.shape)}")
+        if matrix.dtype is not torch.bool and not matrix.is_floating_point():
+            raise TypeError(
+                f"a relation takes a matrix of bools (similar or not) or of floats (scores), got {matrix.dtype}; "
+                "write matrix.bool() or matrix.float()"
+            )
+        if matrix.layout is not torch.strided:
+            entries = matrix.to_sparse(layout=torch.sparse_coo).coalesce()
+            rows, scores = entries.indices(), entries.values().float()
+            known = ~scores.isnan()
+            return cls(rows[0][known], rows[1][known], scores[known])
+        queries, documents = (matrix if matrix.dtype is torch.bool else ~matrix.isnan()).nonzero(as_tuple=True)
+        return cls(queries, documents, matrix[queries, documents].float())
+
     def close_over(self, query_ids: Tensor | None, document_ids: Tensor | None) -> Judgements:
         """Extend the judgements from rows to all rows of the same objects; where several meet, the highest score stays.
 
@@ -58,26 +81,32 @@ class Judgements(NamedTuple):
 
     def transposed(self) -> Judgements:
         """Documents as queries and queries as documents, by the new queries ascending."""
-        order = torch.argsort(self.documents, stable=True)
-        return Judgements(self.documents[order], self.queries[order], self.scores[order])
+        return Judgements(self.documents, self.queries, self.scores).by_query()
 
-    def tile(self, which: Tensor, rows: slice, columns: slice) -> Tensor:
-        """Where in a tile (len(rows), len(columns)) lies a judgement for which `which` (J,) holds, as bools.
+    def by_query(self) -> Judgements:
+        """The same, by their queries ascending."""
+        order = torch.argsort(self.queries, stable=True)
+        return Judgements(self.queries[order], self.documents[order], self.scores[order])
+
+    def tile(self, values: Tensor, rows: slice, columns: slice, elsewhere: Tensor | None = None) -> Tensor:
+        """A tile (len(rows), len(columns)) of bools: `values` (J,) where there is a judgement.
 
         Args:
-            which: (J,) bool.
+            values: (J,) bool.
             rows: queries from `start` to `stop`, both given.
             columns: documents, likewise.
+            elsewhere: the same tile for what nobody judged; None is False.
         """
         height, width = rows.stop - rows.start, columns.stop - columns.start
-        tile = torch.zeros(height * width, dtype=torch.uint8, device=which.device)
-        if len(tile):
-            query, document = self.queries - rows.start, self.documents - columns.start
-            inside = which & (query >= 0) & (query < height) & (document >= 0) & (document < width)
-            # A maximum over a fixed shape, where boolean indexing would have to wait for the GPU to count.
-            cell = query.clamp(0, height - 1) * width + document.clamp(0, width - 1)
-            tile.scatter_reduce_(0, cell, inside.to(torch.uint8), reduce="amax")
-        return tile.bool().view(height, width)
+        # What lies outside of the tile goes to one cell behind it: choosing would make a GPU wait for the count.
+        cells = torch.zeros(height * width + 1, dtype=torch.bool, device=values.device)
+        tile = cells[:-1].view(height, width)
+        if elsewhere is not None:
+            tile.copy_(elsewhere)
+        query, document = self.queries - rows.start, self.documents - columns.start
+        inside = (query >= 0) & (query < height) & (document >= 0) & (document < width)
+        cells.scatter_(0, torch.where(inside, query * width + document, height * width), values)
+        return tile
 
 
 class _Twins(NamedTuple):

@@ -12,6 +12,7 @@ class RelationKind(str, Enum):
     GROUPS = "groups"
     RANKING = "ranking"
     LABELS = "labels"
+    MATRIX = "matrix"
 
     def __str__(self) -> str:
         return self.value

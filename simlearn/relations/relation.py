@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from simlearn.distributed import is_distributed, world_size
+from simlearn.distributed import is_distributed
 from simlearn.relations.gathering import Columns, gather_columns
 from simlearn.relations.judgements import Judgements
 from simlearn.relations.kind import RelationKind
@@ -42,8 +42,9 @@ class Relation:
         judged_documents: (J,) int64 rows of the judged documents.
         judged_scores: (J,) float32 scores of the judgements.
         scores: float32 as they were given: (N,) for `PAIRS`, (M,) for `RANKING`.
-        groups: (N,) int64 for `GROUPS`, where queries and documents are the same rows.
-        label_offsets: (N + 1,) int64 for `LABELS`: object i has `labels[label_offsets[i] : label_offsets[i + 1]]`.
+        groups: (M,) int64 for `GROUPS`, where the queries are the first N documents.
+        label_offsets: (M + 1,) int64 for `LABELS`, where the queries are the first N documents: document j has
+            `labels[label_offsets[j] : label_offsets[j + 1]]`.
         labels: (L,) int64.
         query_subgroups: (N,) int64: of two subgroups is different, of one alike, but 0 beside 0 says nothing.
         document_subgroups: (M,) int64.
@@ -51,7 +52,8 @@ class Relation:
         document_ids: (M,) int64, in the same space.
         offsets: (N + 1,) int64 for `RANKING`: the candidates of query i are documents `offsets[i]` to `offsets[i + 1]`.
         one_space: whether queries and documents come from one tower, so that documents compare with documents too.
-        copies: how many processes hold this same relation, having gathered it; they may share the work.
+        shares: what each of W processes brought, (N, M) by rank, where all of them hold this same relation, having
+            gathered it; they may share the work. Empty where it was not gathered.
 
     Raises:
         ValueError: when a column is not as long as there are queries or documents.
@@ -73,11 +75,11 @@ class Relation:
     document_ids: Tensor | None = None
     offsets: Tensor | None = None
     one_space: bool = True
-    copies: int = 1
+    shares: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         for name, size in (
-            ("groups", self.n_queries),
+            ("groups", self.n_documents),
             ("query_subgroups", self.n_queries),
             ("document_subgroups", self.n_documents),
             ("query_ids", self.n_queries),
@@ -86,6 +88,8 @@ class Relation:
             column = getattr(self, name)
             if column is not None and column.shape != (size,):
                 raise ValueError(f"{name} must have the shape ({size},), got {tuple(column.shape)}")
+        if self.is_shared and self.n_queries > self.n_documents:
+            raise ValueError(f"the {self.n_queries} queries must be the first of the {self.n_documents} documents")
 
     @classmethod
     def from_pairs(
@@ -170,10 +174,40 @@ class Relation:
             offsets=offsets,
         )
 
+    @classmethod
+    def from_matrix(cls, matrix: Tensor, ids: tuple[Tensor, Tensor] | None = None) -> Relation:
+        """N queries and M documents, and a matrix that tells what is similar.
+
+        Args:
+            matrix: (N, M). Of bools: what is True is similar, what is not is different. Of floats: scores, as
+                judgements; NaN says nothing. Sparse: what it stores is judged, and nothing is said of the rest. For N
+                objects among themselves leave out the diagonal and give the same ids twice.
+            ids: (N,) ids of the queries and (M,) of the documents.
+
+        Raises:
+            TypeError: for another dtype.
+            ValueError: for another shape.
+        """
+        query_ids, document_ids = ids or (None, None)
+        judgements = Judgements.of_matrix(matrix)  # which refuses all but two dimensions
+        return cls(
+            RelationKind.MATRIX,
+            matrix.shape[0],
+            matrix.shape[1],
+            *judgements.close_over(query_ids, document_ids),
+            query_ids=query_ids,
+            document_ids=document_ids,
+        )
+
     @property
     def is_shared(self) -> bool:
-        """Whether queries and documents are the same rows, so that row i must not be compared with itself."""
+        """Whether the queries are the first documents, so that row i must not be compared with itself."""
         return self.kind in (RelationKind.GROUPS, RelationKind.LABELS)
+
+    @property
+    def copies(self) -> int:
+        """How many processes hold this same relation."""
+        return max(1, len(self.shares))
 
     @property
     def device(self) -> torch.device:
@@ -206,7 +240,7 @@ class Relation:
         """
         rows, columns = self._tile(rows, columns)
         if self.is_shared:
-            return self._has_common(rows, columns) & ~self._same_row(rows, columns)
+            return self._without_diagonal(self._has_common(rows, columns), rows, columns)
         return self._judgements.tile(self.judged_scores > 0, rows, columns)
 
     def negatives(self, rows: slice = ALL, columns: slice = ALL, in_batch: bool = True) -> Tensor:
@@ -222,15 +256,23 @@ class Relation:
         """
         rows, columns = self._tile(rows, columns)
         if self.is_shared:
-            return ~self._has_common(rows, columns) & ~self._same_object(rows, columns)
-        judged = self._judgements.tile(torch.ones_like(self.judged_queries, dtype=torch.bool), rows, columns)
-        different = ~judged & ~self._same_object(rows, columns)
+            different = self._without_diagonal(~self._has_common(rows, columns), rows, columns)
+            return self._without_equal_ids(different, rows, columns)
+        return self._judgements.tile(self.judged_scores <= 0, rows, columns, self._unjudged(rows, columns, in_batch))
+
+    def _unjudged(self, rows: slice, columns: slice, in_batch: bool) -> Tensor | None:
+        """What is different though nobody judged it; None where nothing is."""
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
         if self.query_subgroups is not None and self.document_subgroups is not None:
             queries, documents = self.query_subgroups[rows, None], self.document_subgroups[None, columns]
-            different &= (queries != documents) | ((queries == 0) & in_batch)
-        elif not in_batch:
-            different = torch.zeros_like(different)
-        return different | self._judgements.tile(self.judged_scores <= 0, rows, columns)
+            different = queries != documents
+            if in_batch:
+                different |= queries == 0
+        elif in_batch:
+            different = torch.ones(shape, dtype=torch.bool, device=self.device)
+        else:
+            return None
+        return self._without_equal_ids(different, rows, columns)
 
     def _tile(self, rows: slice, columns: slice) -> tuple[slice, slice]:
         """The same slices with their bounds written out."""
@@ -246,21 +288,25 @@ class Relation:
             raise ValueError(f"a relation of {self.kind} needs groups or labels")
         return shares_label(self.label_offsets, self.labels, rows, columns)
 
-    def _same_row(self, rows: slice, columns: slice) -> Tensor:
-        """The diagonal, where queries and documents are the same rows."""
-        queries = torch.arange(rows.start, rows.stop, device=self.device)
-        documents = torch.arange(columns.start, columns.stop, device=self.device)
-        return (queries[:, None] == documents[None, :]) & self.is_shared
+    def _without_diagonal(self, tile: Tensor, rows: slice, columns: slice) -> Tensor:
+        """The tile, False where query and first document are the same row."""
+        tile.diagonal(rows.start - columns.start).fill_(False)
+        return tile
 
-    def _same_object(self, rows: slice, columns: slice) -> Tensor:
-        """Where query and document are one object: the same row, or equal ids."""
-        same = self._same_row(rows, columns)
-        if self.query_ids is None or self.document_ids is None:
-            return same
-        return same | (self.query_ids[rows, None] == self.document_ids[None, columns])
+    def _without_equal_ids(self, tile: Tensor, rows: slice, columns: slice) -> Tensor:
+        """The tile, False where query and document are known to be one object."""
+        if self.query_ids is not None and self.document_ids is not None:
+            tile &= self.query_ids[rows, None] != self.document_ids[None, columns]
+        return tile
 
     def transposed(self) -> Relation:
-        """The same knowledge with documents asking for queries; a ranking loses its order of candidates."""
+        """The same knowledge with documents asking for queries; a ranking loses its order of candidates.
+
+        Raises:
+            ValueError: where the queries are only some of the documents.
+        """
+        if self.is_shared and self.n_queries < self.n_documents:
+            raise ValueError(f"{self.n_queries} of {self.n_documents} objects ask, which has no transpose")
         queries, documents, scores = self._judgements.transposed()
         return replace(
             self,
@@ -293,17 +339,14 @@ class Relation:
         """The relation of the batches of all processes, by rank; itself where there is one process."""
         if not is_distributed():
             return self
-        columns, n_queries, n_documents = gather_columns(self._columns(), self.n_queries, self.n_documents)
+        columns, shares = gather_columns(self._columns(), self.n_queries, self.n_documents)
+        n_queries, n_documents = (sum(share[side] for share in shares) for side in (0, 1))
         whole: dict[str, Any] = {**columns, "n_queries": n_queries, "n_documents": n_documents}
-        joined = replace(self, **whole)
+        joined = replace(self, shares=shares, **whole)
         # An object may be in the batches of two processes.
         closed = joined._judgements.close_over(joined.query_ids, joined.document_ids)
         return replace(
-            joined,
-            judged_queries=closed.queries,
-            judged_documents=closed.documents,
-            judged_scores=closed.scores,
-            copies=world_size(),
+            joined, judged_queries=closed.queries, judged_documents=closed.documents, judged_scores=closed.scores
         )
 
 

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from simlearn.cache import CacheConfig
 from simlearn.data import Batch, BoundLoader, SimilarityDataLoader
-from simlearn.distributed import is_distributed
 from simlearn.encoders.towers import ROLES, EncoderSpec, Role, plan
 from simlearn.heads import EmptyHead, EncoderHead
 from simlearn.losses import LossResult, SimilarityLoss
+from simlearn.losses.gathering import gather_batch
 from simlearn.models import SimilarityModel
+from simlearn.negatives import CrossBatchMemory, XbmConfig
 from simlearn.relations import Relation
 from simlearn.scoring import DistanceScorer, Scorer
 from simlearn.training.epoch_sums import EpochSums
@@ -62,6 +63,8 @@ class TrainableModel(pl.LightningModule):
         self.encode_chunk_size = encode_chunk_size
         self.loss: SimilarityLoss = _checked(self.configure_loss(), SimilarityLoss, "configure_loss")
         self.model = self._build()
+        xbm = self.configure_xbm()
+        self.memory = None if xbm is None else CrossBatchMemory(_checked(xbm, XbmConfig, "configure_xbm"), self.loss)
         self.cache_config = self.configure_caches()
         self._session: Session | None = None
         self._sums = EpochSums()
@@ -94,6 +97,10 @@ class TrainableModel(pl.LightningModule):
 
     def configure_caches(self) -> CacheConfig | None:
         """Which frozen encoders are cached. Default: none."""
+        return None
+
+    def configure_xbm(self) -> XbmConfig | None:
+        """How batches are compared with earlier ones (cross-batch memory). Default: not at all."""
         return None
 
     def configure_optimizers(self) -> Any:
@@ -224,16 +231,18 @@ class TrainableModel(pl.LightningModule):
     def _step(self, batch: Batch, batch_idx: int, stage: TrainStage) -> Tensor:
         queries, documents = self._data.embed(batch)
         relation = batch.relation
-        if stage is TrainStage.TRAIN and is_distributed():
-            # Every process computes the loss of the global batch, so W processes train like one with W times the batch.
-            shared = documents is queries
-            queries = queries.gather()
-            documents = queries if shared else documents.gather()
-            relation = relation.gather()
+        if stage is TrainStage.TRAIN:
+            queries, documents, relation = gather_batch(queries, documents, relation)
         result = self.loss.compute(queries, documents, relation, self.model.scorer)
         value, counts = (result.value, result.counts) if isinstance(result, LossResult) else (result, {})
         for name, count in counts.items():
             self._sums.add(f"{stage}_{name}", count)
+        if stage is TrainStage.TRAIN and self.memory is not None:
+            if self.trainer.global_step >= self.memory.config.start_iteration:
+                against_memory = self.memory.compare(self.loss, queries, documents, relation, self.model.scorer)
+                self.log("train_xbm_loss", against_memory.detach(), batch_size=batch.size)
+                value = value + against_memory
+            self.memory.remember(documents, relation)
         if stage is TrainStage.TRAIN:
             self.log("train_loss", value.detach(), prog_bar=True, batch_size=batch.size)
         else:
@@ -286,6 +295,8 @@ class TrainableModel(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Fill frozen weights in, and refuse those of another encoder."""
         restore_frozen(self.model, checkpoint)
+        if self.memory is not None:  # switched on only now, it starts empty
+            checkpoint["state_dict"].setdefault("memory._extra_state", {})
 
 
 def _checked(value: Any, kind: type, method: str) -> Any:

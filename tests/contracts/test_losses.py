@@ -28,11 +28,13 @@ from simlearn.losses import (
     LossResult,
     MultipleNegativesRankingLoss,
     PairwiseLoss,
+    PytorchMetricLearningWrapper,
     SimilarityLoss,
     SoftmaxLoss,
     TripletLoss,
 )
-from simlearn.relations import RelationKind
+from simlearn.losses.gathering import gather_batch
+from simlearn.relations import RelationKind, Remembered
 
 SIZE = 5
 GROUPS = (3, 4, 2**62)
@@ -109,7 +111,7 @@ def result_of(loss: SimilarityLoss, facts: Facts, queries: Tensor, documents: Te
 
 
 def test_no_loss_is_forgotten() -> None:
-    public = {getattr(losses, name) for name in losses.__all__}
+    public = {getattr(losses, name) for name in losses.__all__ if name[0].isupper()}
     bases = {ClassLoss, GroupLoss, PairwiseLoss, SimilarityLoss, LossResult}
     assert public - bases == set(FACTORIES), "give each loss of simlearn.losses.__all__ factories in this file"
     assert set(ORACLES) == set(FACTORIES), "give each loss a plain-loop oracle in tests/loss_oracles.py"
@@ -174,9 +176,9 @@ def gradients_of_gathered(
 ) -> tuple[Tensor, list[Tensor]]:
     """The loss of the global batch, and the gradients of all parameters averaged over the processes, as DDP does."""
     weight.requires_grad_()
-    first = Embeddings(queries @ weight).gather()
-    second = first if facts.shared else Embeddings(documents @ weight).gather()
-    result = loss.compute(first, second, facts.relation().gather(), loss.scorer())
+    first = Embeddings(queries @ weight)
+    second = first if facts.shared else Embeddings(documents @ weight)
+    result = loss.compute(*gather_batch(first, second, facts.relation()), loss.scorer())
     value = result.value if isinstance(result, LossResult) else result
     parameters = [weight, *loss.parameters()]
     gradients = torch.autograd.grad(value, parameters)
@@ -199,6 +201,52 @@ def test_two_processes_equal_one(
         torch.testing.assert_close(value, expected[0], rtol=1e-9, atol=0)
         for gradient, other in zip(gradients, expected[1], strict=True):
             torch.testing.assert_close(gradient, other, rtol=1e-9, atol=1e-12)
+
+
+WITH_MEMORY = [
+    (make, kind)
+    for make, kind in CASES
+    if made(make).takes_memory and kind is not RelationKind.MATRIX
+    # Theirs compare with earlier batches only; its own test has it.
+    if not isinstance(make(), PytorchMetricLearningWrapper)
+]
+
+
+def against_memory(
+    loss: SimilarityLoss, facts: Facts, queries: Tensor, documents: Tensor, earlier: tuple[Facts, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The loss against the batch's own documents and remembered ones, and the queries' gradient; of all processes."""
+    queries.requires_grad_()
+    batch_of_all = gather_batch(
+        first := Embeddings(queries), first if facts.shared else Embeddings(documents), facts.relation()
+    )
+    whole = batch_of_all[2]
+    columns = Embeddings.concatenate([batch_of_all[1].detach(), Embeddings(earlier[1])])
+    relation = Remembered.of(earlier[0].relation()).behind(whole)
+    result = loss.compute(batch_of_all[0], columns, relation, loss.scorer())
+    value = result.value if isinstance(result, LossResult) else result
+    return value.detach(), torch.autograd.grad(value, queries)[0]
+
+
+@pytest.mark.parametrize(("make", "kind"), WITH_MEMORY, ids=name_of)
+def test_documents_of_earlier_batches(make: Callable[[], SimilarityLoss], kind: RelationKind) -> None:
+    """The value is that of plain loops, and two processes equal one."""
+    loss = made(make)
+    for seed in range(3):
+        parts = [batch(loss, kind, 10 * seed + number, size) for number, size in enumerate((4, 3, 6))]
+        whole = joined([facts for facts, _, _ in parts])
+        one = joined([facts for facts, _, _ in parts[:2]])
+        earlier = (parts[2][0], parts[2][2])
+        queries = torch.cat([own for _, own, _ in parts[:2]])
+        documents = torch.cat([own for _, _, own in parts])
+        value, gradient = against_memory(loss, one, queries.clone(), documents[: one.n_documents], earlier)
+        expected = oracle(loss, replace(whole, asked=len(queries)), queries, documents)
+        assert value.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        if seed == 0:
+            answers = run_on_two(against_memory, *[(loss, *part, earlier) for part in parts[:2]])
+            assert [other.item() for other, _ in answers] == pytest.approx([value.item()] * 2, rel=1e-9)
+            of_two = torch.cat([own for _, own in answers]) / 2  # DDP averages
+            torch.testing.assert_close(of_two, gradient, rtol=1e-9, atol=1e-12)
 
 
 def of_one_class(facts: Facts) -> Facts:

@@ -7,7 +7,9 @@ import sys
 import pytest
 import torch
 
+from simlearn.embeddings import Embeddings
 from simlearn.losses import PytorchMetricLearningWrapper
+from simlearn.relations import Relation, Remembered
 
 OBJECTS = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
 GROUPS = torch.arange(12) % 3
@@ -39,6 +41,23 @@ def test_half_precision_is_widened() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = wrapper(OBJECTS.bfloat16(), GROUPS)
     torch.testing.assert_close(value, wrapper(OBJECTS.bfloat16().float(), GROUPS))
+
+
+def test_earlier_batches_are_their_references() -> None:
+    from pytorch_metric_learning.losses import ArcFaceLoss, TripletMarginLoss
+    from pytorch_metric_learning.miners import BatchHardMiner
+
+    loss, miner = TripletMarginLoss(), BatchHardMiner()
+    wrapper = PytorchMetricLearningWrapper(loss, miner)
+    earlier = (torch.randn(7, 5, generator=torch.Generator().manual_seed(1)), torch.arange(7) % 3)
+    expected = loss(OBJECTS, GROUPS, miner(OBJECTS, GROUPS, *earlier), *earlier)
+    assert wrapper.takes_memory
+    torch.testing.assert_close(wrapper.xbm_loss(OBJECTS, GROUPS, *earlier), expected)
+    relation = Remembered(groups=earlier[1]).behind(Relation.from_groups(GROUPS))
+    own = Embeddings(OBJECTS)
+    both = Embeddings.concatenate([own, Embeddings(earlier[0])])
+    torch.testing.assert_close(wrapper.compute(own, both, relation, wrapper.scorer()), expected)
+    assert not PytorchMetricLearningWrapper(ArcFaceLoss(num_classes=3, embedding_size=5)).takes_memory
 
 
 def test_unknown_names_are_refused() -> None:

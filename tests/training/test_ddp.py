@@ -22,6 +22,7 @@ from simlearn import (
     SimilarityPairSample,
     SoftmaxLoss,
     TripletLoss,
+    XbmConfig,
     fit,
 )
 
@@ -98,6 +99,16 @@ def test_two_processes_train_like_one(kind: str, cached: bool, tmp_path: Path) -
         assert len(seen) == len(set(seen)), "a sample was seen twice in an epoch"
         assert sorted(seen) == sorted(whole[epoch])
         assert len(seen) == 64
+
+
+@pytest.mark.parametrize("kind", ["pairs", "groups"])
+def test_the_memory_of_earlier_batches_is_that_of_all_processes(kind: str, tmp_path: Path) -> None:
+    loss: Any = TripletLoss if kind == "groups" else MultipleNegativesRankingLoss
+    xbm = XbmConfig(buffer_size=40, start_iteration=1)
+    one, _ = train(tmp_path, loader_of(kind, 1), 1, loss=loss(), xbm=xbm)
+    two, _ = train(tmp_path, loader_of(kind, 2), 2, loss=loss(), xbm=xbm)
+    for name, expected in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], expected, rtol=1e-9, atol=1e-12, msg=name)
 
 
 def test_class_loss_trains_its_own_parameters_alike(tmp_path: Path) -> None:

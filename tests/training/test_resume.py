@@ -11,7 +11,15 @@ import torch
 from small_models import SmallModel, groups, pairs, weights
 from torch.utils.data import IterableDataset
 
-from simlearn import CacheConfig, GroupSimilarityDataLoader, LoadError, PairsSimilarityDataLoader, TripletLoss, fit
+from simlearn import (
+    CacheConfig,
+    GroupSimilarityDataLoader,
+    LoadError,
+    PairsSimilarityDataLoader,
+    TripletLoss,
+    XbmConfig,
+    fit,
+)
 
 
 class Stream(IterableDataset[Any]):
@@ -74,6 +82,24 @@ def test_resume_equals_an_uninterrupted_run(kind: str, cached: bool, workers: in
     fit(resumed, loader_of(kind, workers), trainer=make_trainer(), ckpt_path=str(checkpoint))
     for name, expected in weights(whole).items():
         assert torch.equal(weights(resumed)[name], expected), name
+
+
+@pytest.mark.parametrize("kind", ["pairs", "groups"])
+def test_the_memory_of_earlier_batches_is_resumed_too(kind: str, tmp_path: Path) -> None:
+    def model() -> SmallModel:
+        return model_of(kind, False, xbm=XbmConfig(0.5, buffer_size=20, start_iteration=2))
+
+    checkpoint = tmp_path / "middle.ckpt"
+    whole, resumed, without = model(), model(), model_of(kind, False)
+    fit(whole, loader_of(kind), trainer=make_trainer(SaveAt(11, checkpoint)))
+    fit(resumed, loader_of(kind), trainer=make_trainer(), ckpt_path=str(checkpoint))
+    fit(without, loader_of(kind), trainer=make_trainer(SaveAt(11, tmp_path / "without.ckpt")))
+    for name, expected in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], expected), name
+    assert any(not torch.equal(without.model.state_dict()[name], one) for name, one in whole.model.state_dict().items())
+    late = model()  # switched on in the middle, the memory starts empty
+    fit(late, loader_of(kind), trainer=make_trainer(), ckpt_path=str(tmp_path / "without.ckpt"))
+    assert late.memory is not None and len(late.memory) == 20
 
 
 def test_resume_with_validation_and_accumulated_gradients(tmp_path: Path) -> None:
