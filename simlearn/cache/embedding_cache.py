@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from simlearn import meta as columns
@@ -17,8 +17,8 @@ from simlearn.cache.config import CacheConfig, CacheType, KeyExtractor
 from simlearn.data import SampleTable, SimilarityDataLoader
 from simlearn.data import columns as label_columns
 from simlearn.data.columns import Columns, Ragged
-from simlearn.distributed import gather, rank, world_size
-from simlearn.embeddings import Embeddings
+from simlearn.distributed import rank, world_size
+from simlearn.embeddings import Embeddings, gather_embeddings
 from simlearn.encoders.inputs import CachedRows, cast, move
 from simlearn.encoders.towers import Part, Role, TowerCollator
 from simlearn.encoding import encode_in_batches
@@ -26,7 +26,7 @@ from simlearn.hashing import content_key
 from simlearn.meta import Meta
 from simlearn.models import SimilarityModel
 from simlearn.relations import RelationCheck
-from simlearn.store import VectorTable
+from simlearn.store import Table, VectorTable, as_keys
 
 _CHUNK = 4096
 """Samples read, and their new objects sorted by length and encoded, at once."""
@@ -54,7 +54,7 @@ class EmbeddingCache:
         for name, encoder in encoders.items():
             if encoder.trainable and config.mapping.get(name, CacheType.NONE) is not CacheType.NONE:
                 raise ValueError(f"encoder {name!r} is trainable, so its embeddings change and cannot be cached")
-        self.tables = {
+        self.tables: dict[tuple[str, str | None], Table] = {
             (part.encoder, part.prompt): VectorTable(self._device(part))
             for part in (*model.plan.query, *model.plan.document)
             if self.covers(part)
@@ -78,11 +78,11 @@ class EmbeddingCache:
             )
         return {CacheType.CPU: torch.device("cpu"), CacheType.GPU: self.model.device}.get(kind)
 
-    def _table(self, part: Part) -> VectorTable:
+    def _table(self, part: Part) -> Table:
         return self.tables[part.encoder, part.prompt]
 
-    def take(self, part: Part, rows: CachedRows, device: torch.device) -> tuple[Tensor, Meta]:
-        """Vectors and meta of a part's rows; see `KnownVectors`."""
+    def take(self, part: Part, rows: CachedRows, device: torch.device) -> tuple[Embeddings, Meta]:
+        """Embeddings and meta of a part's rows; see `KnownVectors`."""
         return self._table(part).take(rows.rows, device)
 
     def lookups(self, role: Role) -> dict[str, Callable[[list[Any]], CachedRows]]:
@@ -130,8 +130,8 @@ class EmbeddingCache:
     def _roles(self, loader: SimilarityDataLoader) -> tuple[Role, ...]:
         return ("query",) if loader.kind.shared else ("query", "document")
 
-    def encode(self, part: Part, objects: list[Any], shared: bool) -> None:
-        """Encode new objects of a part and keep their vectors; processes that read the same data share the work."""
+    def encode(self, part: Part, objects: list[Any], keys: NDArray[np.uint8], shared: bool) -> None:
+        """Encode new objects of a part and keep them by key; processes that read the same data share the work."""
         encoder = self.model.plan.encoders[part.encoder]
         collator = TowerCollator.of((part,), self.model.plan.encoders)
         extract = collator.meta_extractors[0]
@@ -140,21 +140,19 @@ class EmbeddingCache:
 
         def encode_batch(batch: list[Any]) -> Embeddings:
             encoded: Any = encoder(cast(move(collator.collate_fns[0](batch), device), encoder))
-            if isinstance(encoded, Embeddings) and encoded.is_multi_vector:
-                raise ValueError(
-                    f"encoder {part.encoder!r} gives many vectors an object, which cannot be cached in memory; pool "
-                    f"them in the encoder, or set CacheConfig(mapping={{{part.encoder!r}: CacheType.NONE}})"
-                )
             return encoded if isinstance(encoded, Embeddings) else Embeddings(encoded)
 
         # With fewer objects than processes some would have nothing to gather, not even a dtype.
         share = shared and len(objects) >= world_size() > 1
-        own = np.array_split(np.arange(len(objects)), world_size())[rank()] if share else range(len(objects))
+        shares = np.array_split(np.arange(len(objects)), world_size() if share else 1)
+        own = shares[rank()] if share else shares[0]
         with torch.no_grad():
-            vectors = encode_in_batches(
+            embeddings = encode_in_batches(
                 [objects[row] for row in own], encode_batch, batch_size=self.config.batch_size
-            ).values
-        self._table(part).extend(gather(vectors) if share else vectors, meta)
+            )
+            if share:
+                (embeddings,) = gather_embeddings([embeddings], [[len(rows)] for rows in shares])
+        self._table(part).append(keys, embeddings, meta)
 
 
 class _RoleReader:
@@ -178,11 +176,13 @@ class _RoleReader:
         offsets = torch.tensor([0, *counts], dtype=torch.long).cumsum(0)
         for part in self.parts:
             picked = part.pick(objects)
-            keys = _keys(picked, self.cache.config.key_extractor(part.encoder), part.encoder)
-            rows, new = self.cache._table(part).claim(keys)
-            if new:
-                self.cache.encode(part, [picked[position] for position in new], self.shared)
-            self.rows[part.name].append(Ragged(rows, offsets))
+            keys = as_keys(_keys(picked, self.cache.config.key_extractor(part.encoder), part.encoder))
+            table = self.cache._table(part)
+            new = table.missing(keys)
+            if len(new):
+                self.cache.encode(part, [picked[position] for position in new], keys[new], self.shared)
+            # After they are in: another process may have committed them first, under other numbers.
+            self.rows[part.name].append(Ragged(table.rows(keys), offsets))
 
     def table_rows(self) -> dict[str, Ragged]:
         joined = {name: label_columns.join(parts) for name, parts in self.rows.items()}
@@ -191,7 +191,7 @@ class _RoleReader:
 
 @dataclass(frozen=True)
 class _Lookup:
-    table: VectorTable
+    table: Table
     extractor: KeyExtractor | None
     encoder: str
 

@@ -20,8 +20,8 @@ from simlearn.heads import EncoderHead
 class KnownVectors(Protocol):
     """Embeddings that were computed before: a cache, seen by a tower."""
 
-    def take(self, part: Part, rows: CachedRows, device: torch.device) -> tuple[Tensor, columns.Meta]:
-        """Vectors (N, D) and meta of the rows of a part, on `device`."""
+    def take(self, part: Part, rows: CachedRows, device: torch.device) -> tuple[Embeddings, columns.Meta]:
+        """Embeddings and meta of the rows of a part, on `device`."""
         ...
 
 
@@ -65,8 +65,8 @@ class Tower:
             if isinstance(features, CachedRows):
                 if known is None:
                     raise ValueError("these inputs are rows of a cache, which was not passed")
-                vectors, meta[part.name] = known.take(part, features, self._device())
-                parts.append(Embeddings(vectors))
+                embeddings, meta[part.name] = known.take(part, features, self._device())
+                parts.append(embeddings)
             else:
                 encoder = self.encoders[part.encoder]
                 encoded: Any = encoder(cast(features, encoder))

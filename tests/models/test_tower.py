@@ -46,9 +46,9 @@ class Rows:
         self.vectors = vectors
         self.meta = meta
 
-    def take(self, part: Part, rows: CachedRows, device: torch.device) -> tuple[Tensor, Meta]:
+    def take(self, part: Part, rows: CachedRows, device: torch.device) -> tuple[Embeddings, Meta]:
         assert part.name == "title"
-        return self.vectors[rows.rows].to(device), self.meta
+        return Embeddings(self.vectors[rows.rows].to(device)), self.meta
 
 
 def test_parts_are_joined_by_name() -> None:

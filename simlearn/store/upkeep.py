@@ -1,0 +1,74 @@
+"""A table's folder is made, checked, rewritten and repaired."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simlearn.persistence import replaced_folder
+from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit, write_sealed
+from simlearn.store.files import LOCK_FILE, locked
+from simlearn.store.mapped_rows import MappedRows, append_block, whole_rows
+
+_FIRST_FILES = {LOCK_FILE, STORE_FILE, f"{STORE_FILE}.draft", f"{COMMIT_FILE}.draft"}
+"""What a process that was killed while it made a table may leave of it."""
+
+
+def make(folder: Path, description: Mapping[str, Any]) -> None:
+    """Make a table, unless it is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    there = set(os.listdir(folder))
+    if COMMIT_FILE in there:
+        return
+    if strange := sorted(there - _FIRST_FILES):
+        raise FileExistsError(
+            f"{folder} holds {strange[:3]} and no {COMMIT_FILE}: it is no table of vectors, or what is left of one; "
+            "choose another folder, or remove it"
+        )
+    with locked(folder):
+        if not (folder / COMMIT_FILE).exists():  # another process may have come first
+            plain = json.loads(json.dumps(dict(description), allow_nan=False))
+            write_sealed(folder / STORE_FILE, {"kind": "table of vectors", "description": plain})
+            Commit(secrets.token_hex(8)).write(folder)
+
+
+def damaged_rows(mapped: MappedRows) -> NDArray[np.int64]:
+    """The rows, ascending, that are not what was written; all of them are read."""
+    found = [rows[mapped.damaged(rows)] for rows in mapped.chunks()]
+    return np.concatenate([np.empty(0, np.int64), *found])
+
+
+def rewrite(folder: Path, mapped: MappedRows, keep: NDArray[np.bool_]) -> None:
+    """Put a folder of the kept rows in the place of a locked one.
+
+    Each row is checked on the way: its checksum is computed anew, which would make a damaged row a valid one.
+    """
+    with replaced_folder(folder, STORE_FILE) as draft:
+        shutil.copyfile(folder / STORE_FILE, draft / STORE_FILE)
+        commit = Commit(secrets.token_hex(8))
+        commit.write(draft)
+        for rows in mapped.chunks():
+            kept = rows[keep[rows]]
+            kept = kept[~mapped.damaged(kept)]
+            if len(kept) and mapped.commit.layout is not None:
+                commit = append_block(draft, commit, mapped.block(kept), mapped.commit.layout)
+
+
+def repair(folder: Path) -> int:
+    """Drop the rows that are not what was written, also where files were cut short; see `DiskTable.repair`."""
+    Commit.read(folder)  # before the lock, which would make its file in any folder
+    with locked(folder):
+        commit = Commit.read(folder)
+        whole = MappedRows(folder, whole_rows(folder, commit), at_random=False)
+        lost = commit.rows - whole.commit.rows + len(damaged_rows(whole))
+        if lost:
+            rewrite(folder, whole, np.ones(whole.commit.rows, bool))
+    return lost
