@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -321,8 +323,7 @@ def test_the_size_of_tiles_does_not_matter(make: Callable[[], SimilarityLoss], k
         torch.testing.assert_close(tiled, whole, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("make", [makes[0] for makes in FACTORIES.values()], ids=name_of)
-def test_it_compiles(make: Callable[[], SimilarityLoss]) -> None:
+def check_compiled(make: Callable[[], SimilarityLoss], backend: str) -> None:
     """A graph may break, a value may not."""
     loss = made(make)
     facts, queries, documents = batch(loss, sorted(loss.relations)[0], seed=2, size=4)
@@ -339,9 +340,21 @@ def test_it_compiles(make: Callable[[], SimilarityLoss]) -> None:
         return loss_value, torch.autograd.grad(loss_value, first)[0]
 
     torch.compiler.reset()
-    compiled = torch.compile(value, backend="aot_eager")
+    compiled = torch.compile(value, backend=backend)
     for ours, expected in zip(found(compiled), found(value), strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [makes[0] for makes in FACTORIES.values()], ids=name_of)
+def test_it_compiles(make: Callable[[], SimilarityLoss]) -> None:
+    check_compiled(make, "aot_eager")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="inductor needs a C++ compiler")
+@pytest.mark.parametrize("kind", [MultipleNegativesRankingLoss, TripletLoss, losses.ArcFaceLoss])
+def test_it_compiles_to_machine_code(kind: type[SimilarityLoss]) -> None:
+    check_compiled(FACTORIES[kind][0], "inductor")
 
 
 @each_case
