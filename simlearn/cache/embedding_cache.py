@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from simlearn import meta as columns
 from simlearn.cache.config import CacheConfig, CacheType, KeyExtractor
+from simlearn.cache.reading import RoleReader, keys_of, random_rows, read_in_chunks
+from simlearn.cache.saved_rows import SavedRows
+from simlearn.cache.tables import Resident, TableName, open_tables, residence, table_name
 from simlearn.data import SampleTable, SimilarityDataLoader
 from simlearn.data import columns as label_columns
 from simlearn.data.columns import Columns, Ragged
-from simlearn.distributed import rank, world_size
-from simlearn.embeddings import Embeddings, gather_embeddings
+from simlearn.distributed import gather_objects, is_distributed, rank, world_size
+from simlearn.embeddings import Embeddings
 from simlearn.encoders.inputs import CachedRows, cast, move
 from simlearn.encoders.towers import Part, Role, TowerCollator
 from simlearn.encoding import encode_in_batches
-from simlearn.hashing import content_key
 from simlearn.meta import Meta
 from simlearn.models import SimilarityModel
 from simlearn.relations import RelationCheck
-from simlearn.store import Table, VectorTable, as_keys
+from simlearn.store import DiskTable, Table
 
-_CHUNK = 4096
-"""Samples read, and their new objects sorted by length and encoded, at once."""
+_RECHECKED = 4
+"""Samples read again in every epoch."""
 
 
 class EmbeddingCache:
     """What frozen encoders say of each distinct object of the data.
+
+    1. `fill` reads a data set, keys its objects, and encodes what its tables lack; several processes share that work.
+    2. The objects' rows are looked up, and the data set becomes a table of row numbers.
+    3. `take` gives the vectors of rows, from where training reads them fastest.
 
     Args:
         model: the model whose encoders are cached; it is neither wrapped nor changed.
@@ -54,11 +61,10 @@ class EmbeddingCache:
         for name, encoder in encoders.items():
             if encoder.trainable and config.mapping.get(name, CacheType.NONE) is not CacheType.NONE:
                 raise ValueError(f"encoder {name!r} is trainable, so its embeddings change and cannot be cached")
-        self.tables: dict[tuple[str, str | None], Table] = {
-            (part.encoder, part.prompt): VectorTable(self._device(part))
-            for part in (*model.plan.query, *model.plan.document)
-            if self.covers(part)
-        }
+        parts = [part for part in (*model.plan.query, *model.plan.document) if self.covers(part)]
+        self.tables: dict[TableName, Table] = open_tables(model, parts, config)
+        self._used: dict[TableName, list[Tensor]] = {name: [] for name in self.tables}
+        self._resident: dict[TableName, Table | Resident] = {}
 
     def covers(self, part: Part) -> bool:
         """Whether the embeddings of a part are cached."""
@@ -70,25 +76,19 @@ class EmbeddingCache:
         """Whether all parts of all towers are cached, so that the data set need not be read again."""
         return all(self.covers(part) for part in (*self.model.plan.query, *self.model.plan.document))
 
-    def _device(self, part: Part) -> torch.device | None:
-        kind = self.config.type_of(part.encoder)
-        if kind is CacheType.GPU and self.model.device.type == "cpu":
-            raise ValueError(
-                "CacheType.GPU needs the model on a GPU; CacheType.AUTO keeps vectors where the encoder runs"
-            )
-        return {CacheType.CPU: torch.device("cpu"), CacheType.GPU: self.model.device}.get(kind)
-
-    def _table(self, part: Part) -> Table:
-        return self.tables[part.encoder, part.prompt]
-
     def take(self, part: Part, rows: CachedRows, device: torch.device) -> tuple[Embeddings, Meta]:
         """Embeddings and meta of a part's rows; see `KnownVectors`."""
-        return self._table(part).take(rows.rows, device)
+        name = table_name(part)
+        if name not in self._resident:  # at the first batch all data sets have been read
+            used = torch.unique(torch.cat([torch.empty(0, dtype=torch.long), *self._used[name]]))
+            kind = self.config.type_of(part.encoder)
+            self._resident[name] = residence(self.tables[name], kind, used, self.model.device)
+        return self._resident[name].take(rows.rows, device)
 
     def lookups(self, role: Role) -> dict[str, Callable[[list[Any]], CachedRows]]:
         """For each cached part of a tower, by name: from its objects to their rows."""
         return {
-            part.name: _Lookup(self._table(part), self.config.key_extractor(part.encoder), part.encoder)
+            part.name: _Lookup(self.tables[table_name(part)], self.config.key_extractor(part.encoder), part.encoder)
             for part in getattr(self.model.plan, role)
             if self.covers(part)
         }
@@ -105,88 +105,117 @@ class EmbeddingCache:
 
         Returns:
             The data set as columns of row numbers, when samples have numbers and all encoders are cached; else None.
+
+        Raises:
+            RuntimeError: when it failed in another process.
         """
-        readers = [_RoleReader(self, role, loader) for role in self._roles(loader)]
+        readers = self._readers(loader)
         wants_table = self.is_complete and not loader.is_stream
-        labels: list[Columns] = []
-        size = None if loader.is_stream else len(loader.source)  # type: ignore[arg-type]
-        bar = tqdm(total=size, desc="Caching", unit="sample", leave=False, disable=not progress or rank() > 0)
-        for samples in _chunks(loader.source):
+        saved = SavedRows.of(self.config, loader, readers, self.tables) if wants_table else None
+        known = None if saved is None else saved.read()
+        if known is None:
+            labels = self._together(lambda: self._encode_new(loader, readers, wants_table, progress))
+            rows = {reader.role: reader.rows(self._find) for reader in readers}
             if wants_table:
-                labels.append({**loader.kind.labels(samples), **loader.kind.ids(samples)})
-            for reader in readers:
-                reader.read(samples)
-            bar.update(len(samples))
-        bar.close()
-        if not wants_table:
+                known = label_columns.concatenate(labels), rows
+                if saved is not None and rank() == 0:
+                    saved.write(*known)
+        if known is None:
+            self._use(readers, rows)
             return None
-        rows = {reader.role: reader.table_rows() for reader in readers}
-        queries = {name: column.values for name, column in rows["query"].items()}
-        two_towers = not self.model.is_symmetric
+        labels_of_all, rows = known
+        self._use(readers, rows)
         return SampleTable(
-            loader.kind, label_columns.concatenate(labels), queries, rows.get("document", {}), two_towers, check
+            loader.kind,
+            labels_of_all,
+            {name: column.values for name, column in rows["query"].items()},
+            rows.get("document", {}),
+            two_towers=not self.model.is_symmetric,
+            check=check,
+            recheck=_Recheck(loader, readers, self.tables, rows),
         )
 
-    def _roles(self, loader: SimilarityDataLoader) -> tuple[Role, ...]:
-        return ("query",) if loader.kind.shared else ("query", "document")
+    def _readers(self, loader: SimilarityDataLoader) -> list[RoleReader]:
+        roles: tuple[Role, ...] = ("query",) if loader.kind.shared else ("query", "document")
+        readers = []
+        for role in roles:
+            parts = [part for part in getattr(self.model.plan, role) if self.covers(part)]
+            extractors = [self.config.key_extractor(part.encoder) for part in parts]
+            readers.append(RoleReader(role, parts, loader.kind, extractors))
+        return readers
 
-    def encode(self, part: Part, objects: list[Any], keys: NDArray[np.uint8], shared: bool) -> None:
-        """Encode new objects of a part and keep them by key; processes that read the same data share the work."""
+    def _encode_new(
+        self, loader: SimilarityDataLoader, readers: list[RoleReader], wants_labels: bool, progress: bool
+    ) -> list[Columns]:
+        """Read the data set and encode this process's share of what is new; gives the labels."""
+        labels: list[Columns] = []
+        size = None if loader.is_stream else len(loader.source)  # type: ignore[arg-type]
+        encoded = 0
+        with tqdm(total=size, desc="Caching", unit="sample", leave=False, disable=not progress or rank() > 0) as bar:
+            for samples in read_in_chunks(loader.source, self.config.num_workers):
+                if wants_labels:
+                    labels.append({**loader.kind.labels(samples), **loader.kind.ids(samples)})
+                for reader in readers:
+                    for part, objects, keys in reader.read(samples):
+                        new = self._share(self.tables[table_name(part)].missing(keys), keys, loader.sharded)
+                        if len(new):
+                            self._encode(part, [objects[row] for row in new], keys[new])
+                            encoded += len(new)
+                bar.update(len(samples))
+                bar.set_postfix(encoded=encoded, refresh=False)
+        for table in self.tables.values():
+            if isinstance(table, DiskTable):
+                table.flush()
+        return labels
+
+    def _share(self, new: NDArray[np.int64], keys: NDArray[np.uint8], sharded: bool) -> NDArray[np.int64]:
+        """What this process encodes of new objects. All processes see the same ones, unless their streams differ."""
+        if sharded or not is_distributed():
+            return new
+        own: NDArray[np.int64] = new[keys[new, 0] % world_size() == rank()]
+        return own
+
+    def _encode(self, part: Part, objects: list[Any], keys: NDArray[np.uint8]) -> None:
+        """Encode new objects of a part and keep them by key."""
         encoder = self.model.plan.encoders[part.encoder]
         collator = TowerCollator.of((part,), self.model.plan.encoders)
         extract = collator.meta_extractors[0]
         meta = columns.columns(extract(objects)) if extract is not None else {}
         device = next((tensor.device for tensor in (*encoder.parameters(), *encoder.buffers())), self.model.device)
+        dtype = self.config.autocast
 
         def encode_batch(batch: list[Any]) -> Embeddings:
             encoded: Any = encoder(cast(move(collator.collate_fns[0](batch), device), encoder))
             return encoded if isinstance(encoded, Embeddings) else Embeddings(encoded)
 
-        # With fewer objects than processes some would have nothing to gather, not even a dtype.
-        share = shared and len(objects) >= world_size() > 1
-        shares = np.array_split(np.arange(len(objects)), world_size() if share else 1)
-        own = shares[rank()] if share else shares[0]
-        with torch.no_grad():
-            embeddings = encode_in_batches(
-                [objects[row] for row in own], encode_batch, batch_size=self.config.batch_size
-            )
-            if share:
-                (embeddings,) = gather_embeddings([embeddings], [[len(rows)] for rows in shares])
-        self._table(part).append(keys, embeddings, meta)
+        with torch.no_grad(), nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype):
+            embeddings = encode_in_batches(objects, encode_batch, batch_size=self.config.batch_size)
+        self.tables[table_name(part)].append(keys, embeddings, meta)
 
+    def _together(self, work: Callable[[], list[Columns]]) -> list[Columns]:
+        """Do the work, and wait for all processes; when one fails all do, where the others would wait for ever."""
+        failure: Exception | None = None
+        done: list[Columns] = []
+        try:
+            done = work()
+        except Exception as error:
+            failure = error
+        failures = gather_objects(None if failure is None else f"{type(failure).__name__}: {failure}")
+        if failure is not None:
+            raise failure
+        for process, told in enumerate(failures):
+            if told is not None:
+                raise RuntimeError(f"filling the cache failed in process {process}: {told}")
+        return done
 
-class _RoleReader:
-    """Collects the rows of one tower's objects while a data set is read."""
+    def _find(self, part: Part, keys: NDArray[np.uint8]) -> Tensor:
+        return self.tables[table_name(part)].rows(keys)
 
-    def __init__(self, cache: EmbeddingCache, role: Role, loader: SimilarityDataLoader) -> None:
-        self.cache = cache
-        self.role = role
-        self.kind = loader.kind
-        # Shards of a stream differ between processes, so there is nothing to share; neither do all see the same number.
-        self.shared = not loader.sharded
-        self.parts = [part for part in getattr(cache.model.plan, role) if cache.covers(part)]
-        self.rows: dict[str, list[Ragged]] = {part.name: [] for part in self.parts}
-
-    def read(self, samples: Sequence[Any]) -> None:
-        if self.role == "query":
-            objects = self.kind.queries(samples)
-            counts = [1] * len(objects)
-        else:
-            objects, counts = self.kind.documents(samples)
-        offsets = torch.tensor([0, *counts], dtype=torch.long).cumsum(0)
-        for part in self.parts:
-            picked = part.pick(objects)
-            keys = as_keys(_keys(picked, self.cache.config.key_extractor(part.encoder), part.encoder))
-            table = self.cache._table(part)
-            new = table.missing(keys)
-            if len(new):
-                self.cache.encode(part, [picked[position] for position in new], keys[new], self.shared)
-            # After they are in: another process may have committed them first, under other numbers.
-            self.rows[part.name].append(Ragged(table.rows(keys), offsets))
-
-    def table_rows(self) -> dict[str, Ragged]:
-        joined = {name: label_columns.join(parts) for name, parts in self.rows.items()}
-        return {name: column for name, column in joined.items() if isinstance(column, Ragged)}
+    def _use(self, readers: Sequence[RoleReader], rows: dict[Role, dict[str, Ragged]]) -> None:
+        for reader in readers:
+            for part in reader.parts:
+                self._used[table_name(part)].append(torch.unique(rows[reader.role][part.name].values))
+        self._resident.clear()
 
 
 @dataclass(frozen=True)
@@ -197,23 +226,38 @@ class _Lookup:
 
     def __call__(self, objects: list[Any]) -> CachedRows:
         try:
-            return CachedRows(self.table.rows(_keys(objects, self.extractor, self.encoder)))
+            return CachedRows(self.table.rows(keys_of(objects, self.extractor, self.encoder)))
         except KeyError:
-            raise ValueError(
-                f"the cache of encoder {self.encoder!r} has never seen an object of this batch: its content "
-                "changes from epoch to epoch (random augmentation?). Set "
-                f"CacheConfig(mapping={{{self.encoder!r}: CacheType.NONE}})"
-            ) from None
+            raise ValueError(_changed(self.encoder)) from None
 
 
-def _keys(objects: Sequence[Any], extractor: KeyExtractor | None, encoder: str) -> list[bytes]:
-    try:
-        return [content_key(obj if extractor is None else extractor(obj)) for obj in objects]
-    except TypeError as error:
-        raise TypeError(f"cannot cache encoder {encoder!r}: {error}") from error
+@dataclass(frozen=True)
+class _Recheck:
+    """Reads a few samples again: whoever changes them from epoch to epoch must hear of it."""
+
+    loader: SimilarityDataLoader
+    readers: Sequence[RoleReader]
+    tables: dict[TableName, Table]
+    rows: dict[Role, dict[str, Ragged]]
+
+    def __call__(self, epoch: int) -> None:
+        source: Any = self.loader.source
+        numbers = random_rows(len(source), _RECHECKED, epoch)
+        samples = source.__getitems__(numbers)
+        for reader in self.readers:
+            objects, _ = reader.objects(samples)
+            for part, _, keys in reader.keyed(objects):
+                expected = self.rows[reader.role][part.name].take(torch.tensor(numbers)).values
+                try:
+                    found = self.tables[table_name(part)].rows(keys)
+                except KeyError:
+                    found = None
+                if found is None or not torch.equal(found, expected):
+                    raise ValueError(_changed(part.encoder))
 
 
-def _chunks(samples: Any) -> Iterator[list[Any]]:
-    iterator = iter(samples)
-    while chunk := list(islice(iterator, _CHUNK)):
-        yield chunk
+def _changed(encoder: str) -> str:
+    return (
+        f"encoder {encoder!r} is cached, and an object is not what it was when the cache was filled: the data set gives"
+        f" other content each time (random augmentation?). Set CacheConfig(mapping={{{encoder!r}: CacheType.NONE}})"
+    )

@@ -142,6 +142,8 @@ class SampleTable:
             queries.
         two_towers: whether documents have a tower of their own.
         check: refuses labels that the loss cannot use.
+        recheck: called with the number of each epoch before its first batch; raises when the data set is not what it
+            was.
     """
 
     kind: SampleKind
@@ -150,6 +152,7 @@ class SampleTable:
     document_rows: dict[str, Ragged]
     two_towers: bool
     check: RelationCheck | None = None
+    recheck: Callable[[int], None] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))

@@ -117,6 +117,8 @@ class BoundLoader:
             raise TypeError(f"epoch_plan of {type(recipe).__name__} must plan the batches of samples with numbers")
         plan = islice(self._plan.plan(self._epoch, self.share), self._start, None)
         if self.table is not None:
+            if self.table.recheck is not None:
+                self.table.recheck(self._epoch)
             return map(self.table.batch, map(torch.as_tensor, plan))
         return DataLoader(source, batch_sampler=_Once(plan), **options)
 

@@ -39,6 +39,9 @@ class SimilarityDataLoader:
             `GroupBatchSampler`.
         drop_last: leave out the global batch that cannot be filled; None does in training only.
         seed: where random orders come from, 0 or more; they also depend on the epoch.
+        dataset_version: names the content of the data set, such as a date or a hash, and changes with it: a cache on
+            disk then recognises the data without looking at it. None takes the fingerprint of a Hugging Face data set,
+            and knows no version of any other.
         sharded: the stream gives each worker of each process its own samples. Otherwise it must give all of them the
             same ones in the same order, and they are split here.
         key: turns groups, subgroups or labels into stable names; subclasses call it after what it is for.
@@ -64,6 +67,7 @@ class SimilarityDataLoader:
         drop_last: bool | None = None,
         seed: int = 0,
         sharded: bool = False,
+        dataset_version: str | None = None,
         key: Key | None = None,
         columns: Mapping[str, ColumnSpec | None] | None = None,
         **worker_options: Any,
@@ -101,6 +105,8 @@ class SimilarityDataLoader:
         self.drop_last = drop_last
         self.seed = seed
         self.sharded = sharded
+        given = getattr(dataset, "_fingerprint", None) if dataset_version is None else dataset_version
+        self.dataset_version: str | None = None if given is None else str(given)
         self.worker_options = worker_options
 
     @property

@@ -34,17 +34,17 @@ def identity(part: Part, encoder: Encoder, autocast: torch.dtype | None = None) 
     """
     digest = blake2b(digest_size=16)
     collate = TowerCollator.of((part,), {part.encoder: encoder}).collate_fns[0]
-    for text in (encoder.fingerprint(), repr(part.prompt), repr(autocast), *_code(type(encoder)), *_code(collate)):
+    for text in (encoder.fingerprint(), repr(part.prompt), repr(autocast), *code_of(type(encoder)), *code_of(collate)):
         digest.update(len(text).to_bytes(8, "little") + text.encode())
     return digest.hexdigest()
 
 
-def _code(what: Any) -> Iterator[str]:
+def code_of(what: Any) -> Iterator[str]:
     """The code of a class and its bases, of a function, or of what an object does when it is called."""
     if isinstance(what, functools.partial):
-        yield from _code(what.func)
+        yield from code_of(what.func)
     elif isinstance(what, MethodType):
-        yield from _code(what.__func__)
+        yield from code_of(what.__func__)
     elif isinstance(what, type):
         for base in what.__mro__:
             if not _is_trusted(base):
@@ -53,7 +53,7 @@ def _code(what: Any) -> Iterator[str]:
         if not _is_trusted(what):
             yield _source(what)
     else:
-        yield from _code(type(what))
+        yield from code_of(type(what))
 
 
 def _is_trusted(what: Any) -> bool:

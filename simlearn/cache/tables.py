@@ -1,0 +1,150 @@
+"""Where the vectors of a model's frozen encoders are kept, one table for each encoder and prompt."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simlearn.cache.config import CacheConfig, CacheType
+from simlearn.distributed import gather_objects, rank, world_size
+from simlearn.embeddings import Embeddings
+from simlearn.encoders.identity import identity
+from simlearn.encoders.towers import Part
+from simlearn.meta import Meta
+from simlearn.models import SimilarityModel
+from simlearn.store import CAN_SHARE, KEY_SIZE, DiskTable, Table, VectorTable, temporary_folder
+
+TableName: TypeAlias = tuple[str, str | None]
+"""The encoder's name and the prompt."""
+
+_GPU_SHARE = 0.25
+"""Of the free memory of a GPU, what vectors may take where nobody said where they should be."""
+
+_COPIED = 16_384
+"""Rows copied from a table at once."""
+
+
+def table_name(part: Part) -> TableName:
+    """What a part's table is known by; parts in several towers or fields may share it."""
+    return part.encoder, part.prompt
+
+
+def open_tables(model: SimilarityModel, parts: list[Part], config: CacheConfig) -> dict[TableName, Table]:
+    """A table for each encoder and prompt: in `save_dir`, in a temporary folder, or in memory.
+
+    Raises:
+        ValueError: for `CacheType.GPU` without a GPU, a `dtype` for tables in memory, or several machines without a
+            `save_dir`.
+        LoadError: for a table in `save_dir` that is damaged.
+    """
+    folder = _folder(model, parts, config)
+    tables: dict[TableName, Table] = {}
+    for part in parts:
+        kind = config.type_of(part.encoder)
+        if kind is CacheType.GPU and model.device.type == "cpu":
+            raise ValueError(
+                "CacheType.GPU needs the model on a GPU; CacheType.AUTO keeps vectors where the encoder runs"
+            )
+        if table_name(part) in tables:
+            continue
+        if folder is None:
+            if config.dtype is not None:
+                raise ValueError("CacheConfig.dtype is for vectors on disk; give a save_dir, or CacheType.MMAP")
+            device = {CacheType.CPU: torch.device("cpu"), CacheType.GPU: model.device}.get(kind)
+            tables[table_name(part)] = VectorTable(device)
+            continue
+        encoder = model.plan.encoders[part.encoder]
+        who = identity(part, encoder, config.autocast)
+        if config.dtype is not None:
+            who += f"-{str(config.dtype).removeprefix('torch.')}"
+        description = {
+            "encoder": part.encoder,
+            "class": type(encoder).__qualname__,
+            "prompt": part.prompt,
+            "identity": who,
+            "embedding_size": encoder.embedding_size,
+        }
+        tables[table_name(part)] = DiskTable(
+            folder / f"{part.encoder}-{who}", description=description, dtype=config.dtype
+        )
+    return tables
+
+
+def _folder(model: SimilarityModel, parts: list[Part], config: CacheConfig) -> Path | None:
+    """Where tables are on disk; None for tables in memory. The same for all processes."""
+    if config.save_dir is not None:
+        return Path(config.save_dir)
+    if world_size() == 1:
+        mapped = any(config.type_of(part.encoder) is CacheType.MMAP for part in parts)
+        return temporary_folder() if mapped else None
+    if not CAN_SHARE:
+        raise ValueError("on this system several processes cannot share a cache; train with one, or without a cache")
+    hosts = gather_objects(socket.gethostname())
+    if len(set(hosts)) > 1:
+        raise ValueError(
+            f"{len(set(hosts))} machines train together and share no temporary folder; give "
+            "CacheConfig(save_dir=...) on a file system that all of them see"
+        )
+    made = str(temporary_folder()) if rank() == 0 else None
+    return Path(gather_objects(made)[0])
+
+
+def residence(table: Table, kind: CacheType, used: Tensor, model_device: torch.device) -> Table | Resident:
+    """The table that training reads: itself, or a copy of the rows that it needs on a faster device.
+
+    Args:
+        table: it is filled.
+        kind: where the vectors should be.
+        used: (u,) int64, ascending: the rows that training needs.
+        model_device: where the model is.
+    """
+    if not isinstance(table, DiskTable) or kind is CacheType.MMAP:
+        return table
+    if kind is CacheType.CPU:
+        return Resident.of(table, used, torch.device("cpu"))
+    if kind is CacheType.AUTO and not _has_room(table, used, model_device):
+        return table
+    return Resident.of(table, used, model_device)
+
+
+def _has_room(table: DiskTable, used: Tensor, device: torch.device) -> bool:
+    """Whether a GPU may hold the rows; the main memory need not, since the system keeps there what is read often."""
+    if device.type != "cuda" or not len(table):
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return table.size * len(used) / len(table) < _GPU_SHARE * free
+
+
+@dataclass(frozen=True)
+class Resident:
+    """Some rows of a table, copied to a device.
+
+    Args:
+        copied: the rows, in their order.
+        places: (rows of the table,) where each of its rows is in `copied`; −1 for those that are not.
+    """
+
+    copied: VectorTable
+    places: Tensor
+
+    @classmethod
+    def of(cls, table: Table, used: Tensor, device: torch.device) -> Resident:
+        """Copy the rows (u,) of a table, ascending."""
+        copied = VectorTable(device)
+        for rows in torch.split(used, _COPIED):
+            keys = np.zeros((len(rows), KEY_SIZE), dtype=np.uint8)  # the row's number, since nobody asks for contents
+            keys[:, :8] = rows.numpy().view(np.uint8).reshape(-1, 8)
+            copied.append(keys, *table.take(rows, device))
+        places = torch.full((len(table),), -1, dtype=torch.long)
+        places[used] = torch.arange(len(used))
+        return cls(copied, places)
+
+    def take(self, rows: Tensor, device: torch.device | str) -> tuple[Embeddings, Meta]:
+        """Embeddings and meta of rows of the table, on `device`."""
+        return self.copied.take(self.places.index_select(0, rows.cpu()), device)
