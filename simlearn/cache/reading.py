@@ -29,6 +29,10 @@ def read_in_chunks(source: MapSource | StreamSource, num_workers: int) -> Iterat
     if num_workers and isinstance(source, MapSource):
         yield from DataLoader(source, batch_size=CHUNK, collate_fn=list, num_workers=num_workers)
         return
+    if isinstance(source, MapSource):
+        for start in range(0, len(source), CHUNK):
+            yield source.__getitems__(range(start, min(start + CHUNK, len(source))))
+        return
     iterator = iter(source)
     while chunk := list(islice(iterator, CHUNK)):
         yield chunk

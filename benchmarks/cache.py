@@ -1,15 +1,24 @@
-"""What does simlearn cost beside the arithmetic?
+"""What does a cached epoch cost beside the arithmetic, and how soon does a second run start?
 
-A cached epoch of `simlearn.fit` against a bare Lightning loop over row numbers and a plain torch loop, on the same
-vectors, with the same head, loss and batches, in one process. CPU seconds, the least of several epochs.
+1. A cached epoch of `simlearn.fit`, from memory and memory-mapped, against a bare Lightning loop over row numbers and a
+   plain torch loop, on the same vectors, with the same head, loss and batches, in one process. CPU seconds, the least
+   of several epochs.
+2. Vectors of short texts on disk, and a new process: seconds from the model to the first batch, how much of that makes
+   keys of the texts, and what the memory of the process grows by.
 
-    python benchmarks/cached_epoch.py [--tiny]
+    python benchmarks/cache.py [--tiny] [--objects 1000000]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,15 +28,19 @@ from torch import Tensor
 import simlearn
 from simlearn import (
     CacheConfig,
+    CacheType,
     Encoder,
     GroupSimilarityDataLoader,
     SimilarityGroupSample,
     SimilarityLoss,
+    SimilarityModel,
     SkipConnectionHead,
     SoftmaxLoss,
     TrainableModel,
     TripletLoss,
 )
+from simlearn.cache import EmbeddingCache
+from simlearn.hashing import content_key
 
 
 class TableEncoder(Encoder):
@@ -77,7 +90,14 @@ def make_trainer(epochs: int, timer: EpochTimer) -> pl.Trainer:
     )
 
 
-def with_simlearn(vectors: Tensor, groups: Tensor, loss: SimilarityLoss, batch_size: int, epochs: int) -> float:
+def with_simlearn(
+    vectors: Tensor,
+    groups: Tensor,
+    loss: SimilarityLoss,
+    batch_size: int,
+    epochs: int,
+    kind: CacheType = CacheType.AUTO,
+) -> float:
     class Model(TrainableModel):
         def configure_encoders(self) -> Encoder:
             return TableEncoder(vectors)
@@ -89,7 +109,7 @@ def with_simlearn(vectors: Tensor, groups: Tensor, loss: SimilarityLoss, batch_s
             return loss
 
         def configure_caches(self) -> CacheConfig:
-            return CacheConfig(batch_size=1024)
+            return CacheConfig(kind, batch_size=1024)
 
     samples = [SimilarityGroupSample(row, int(group)) for row, group in enumerate(groups)]
     timer = EpochTimer()
@@ -142,17 +162,89 @@ def with_torch(vectors: Tensor, groups: Tensor, loss: SimilarityLoss, batch_size
     return min(seconds)
 
 
+DIMENSION = 384
+
+
+class LengthEncoder(Encoder):
+    """Says next to nothing, at no cost."""
+
+    trainable = False
+    embedding_size = DIMENSION
+
+    def get_collate_fn(self) -> Any:
+        return _lengths
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return batch[:, None].expand(-1, DIMENSION)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        return {}
+
+
+def _lengths(texts: list[str]) -> Tensor:
+    return torch.tensor([float(len(text)) for text in texts])
+
+
+def run_with_texts(count: int, folder: str, version: str | None) -> dict[str, float]:
+    """Fill a cache with `count` texts and take a batch, in this process."""
+    torch.set_num_threads(1)
+    samples = [SimilarityGroupSample(f"text number {row}", row % 100) for row in range(count)]
+    loader = GroupSimilarityDataLoader(samples, batch_size=1024, dataset_version=version)
+    model = SimilarityModel(LengthEncoder(), SkipConnectionHead(DIMENSION))
+    memory, start = _peak_memory(), time.perf_counter()
+    cache = EmbeddingCache(model, CacheConfig(CacheType.MMAP, batch_size=4096, save_dir=folder))
+    table = cache.fill(loader, progress=False)
+    if table is None:
+        raise RuntimeError("the data set is fully cached")
+    batch = table.batch(torch.randint(count, (1024,)))
+    (part,) = model.plan.query
+    cache.take(part, batch.query.features[part.name], torch.device("cpu"))
+    seconds, memory = time.perf_counter() - start, _peak_memory() - memory
+    start = time.perf_counter()
+    for sample in samples:
+        content_key(sample.obj)
+    return {"seconds": seconds, "keying": time.perf_counter() - start, "megabytes": memory}
+
+
+def _peak_memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def second_run(count: int) -> None:
+    """Print what a first and a second run take."""
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"\n{count} texts, vectors of {DIMENSION} on disk: from the model to the first batch")
+        print("| run | seconds | of these keying | extra MB |\n|---|---|---|---|")
+        for name, version in (("first", ""), ("second", ""), ("first of a version", "1"), ("second of a version", "1")):
+            command = [sys.executable, __file__, "--run", str(count), folder, version]
+            done = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            found = json.loads(done.splitlines()[-1])
+            keying = 0.0 if name == "second of a version" else 2 * found["keying"]  # the cache's keys, and object ids
+            print(f"| {name} | {found['seconds']:.2f} | {keying:.2f} | {found['megabytes']:.0f} |", flush=True)
+        (table,) = [path for path in Path(folder).iterdir() if path.name != "datasets"]
+        bookkeeping = sum((table / name).stat().st_size for name in ("keys", "checksums")) / count
+        print(
+            f"bookkeeping: {bookkeeping:.0f} bytes an object on disk, 13 in memory (an index, and what is verified)"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--tiny", action="store_true", help="a few steps, to see that it runs")
+    parser.add_argument("--objects", type=int, default=1_000_000, help="texts of the second run")
+    parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.run:
+        size, folder, version = arguments.run
+        print(json.dumps(run_with_texts(int(size), folder, version or None)))
+        return
     count, epochs = (2048, 2) if arguments.tiny else (20_000, 5)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     groups = torch.randint(0, 100, (count,))
     print(f"{count} objects, batch 1024, CPU seconds an epoch, 1 thread, torch {torch.__version__}")
-    print("| loss | dim | torch | Lightning | simlearn | / torch | / Lightning |")
-    print("|---|---|---|---|---|---|---|")
+    print("| loss | dim | torch | Lightning | simlearn | mapped | / torch | / Lightning | mapped / memory |")
+    print("|---|---|---|---|---|---|---|---|---|")
 
     def softmax(dim: int) -> SimilarityLoss:
         loss = SoftmaxLoss(dim, 100)
@@ -169,8 +261,10 @@ def main() -> None:
         plain, lightning, ours = (
             way(vectors, groups, make_loss(), 1024, epochs) for way in (with_torch, with_lightning, with_simlearn)
         )
-        ratios = f"{ours / plain:.2f} | {ours / lightning:.2f}"
-        print(f"| {name} | {dim} | {plain:.3f} | {lightning:.3f} | {ours:.3f} | {ratios} |")
+        mapped = with_simlearn(vectors, groups, make_loss(), 1024, epochs, CacheType.MMAP)
+        ratios = f"{ours / plain:.2f} | {ours / lightning:.2f} | {mapped / ours:.2f}"
+        print(f"| {name} | {dim} | {plain:.3f} | {lightning:.3f} | {ours:.3f} | {mapped:.3f} | {ratios} |", flush=True)
+    second_run(20_000 if arguments.tiny else arguments.objects)
 
 
 if __name__ == "__main__":
