@@ -33,6 +33,12 @@ if TYPE_CHECKING:
         TextEncoder,
         TwoTower,
     )
+    from simlearn.evaluation.modules import (
+        BaseMetric,
+        RetrievalPrecision,
+        RetrievalReciprocalRank,
+        RetrievalRPrecision,
+    )
     from simlearn.heads import (
         EmptyHead,
         EncoderHead,
@@ -77,7 +83,7 @@ if TYPE_CHECKING:
         TripletLoss,
         verify_distributed,
     )
-    from simlearn.models import MetricModel, SimilarityModel
+    from simlearn.models import EncodedObjects, MetricModel, SimilarityModel
     from simlearn.negatives import XbmConfig, XbmDevice
     from simlearn.persistence import LoadError, UntrustedError
     from simlearn.relations import Relation
@@ -103,6 +109,7 @@ _ROOMS = {
         "BagOfTokensEncoder Encoder FasttextEncoder Field Fields HashedNGrams ImageEncoder SwitchEncoder "
         "TextEncoder TwoTower"
     ),
+    "evaluation.modules": "BaseMetric RetrievalPrecision RetrievalRPrecision RetrievalReciprocalRank",
     "heads": (
         "EmptyHead EncoderHead GatedHead MLPHead SequentialHead SkipConnectionHead SoftmaxEmbeddingsHead "
         "StackedProjectionHead SwitchHead WideningHead"
@@ -114,7 +121,7 @@ _ROOMS = {
         "PairwiseMarginRankingLoss ProxyAnchorLoss PytorchMetricLearningWrapper SampledSoftmaxLoss SigmoidLoss "
         "SimilarityLoss SoftmaxLoss SumLoss TripletLoss verify_distributed"
     ),
-    "models": "MetricModel SimilarityModel",
+    "models": "EncodedObjects MetricModel SimilarityModel",
     "negatives": "XbmConfig XbmDevice",
     "persistence": "LoadError UntrustedError",
     "relations": "Relation",
@@ -131,6 +138,7 @@ __all__ = [
     "AnglELoss",
     "ArcFaceLoss",
     "BagOfTokensEncoder",
+    "BaseMetric",
     "CacheConfig",
     "CacheType",
     "CenterLoss",
@@ -145,6 +153,7 @@ __all__ = [
     "DotScorer",
     "Embeddings",
     "EmptyHead",
+    "EncodedObjects",
     "Encoder",
     "EncoderHead",
     "FastAPLoss",
@@ -177,6 +186,9 @@ __all__ = [
     "PytorchMetricLearningWrapper",
     "RankingSimilarityDataLoader",
     "Relation",
+    "RetrievalPrecision",
+    "RetrievalRPrecision",
+    "RetrievalReciprocalRank",
     "SampledSoftmaxLoss",
     "Scorer",
     "SequentialHead",

@@ -49,6 +49,7 @@ class CacheConfig:
             them for one `fit`: in memory, or in a temporary folder where several processes or `MMAP` need one.
         dtype: what vectors are kept in, such as `torch.float16`; None for the encoder's own. Only on disk.
         autocast: the dtype of autocast while filling, such as `torch.bfloat16`; None for none.
+        tokens: tokenise the texts of trainable encoders once, too; the tokens are kept as long as the vectors.
 
     Raises:
         ValueError: for numbers out of range, and for dtypes that are not of floating point.
@@ -62,6 +63,7 @@ class CacheConfig:
     save_dir: str | os.PathLike[str] | None = None
     dtype: torch.dtype | None = None
     autocast: torch.dtype | None = None
+    tokens: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,13 @@ from tqdm.auto import tqdm
 
 from simlearn import meta as columns
 from simlearn.cache.config import CacheConfig, CacheType, KeyExtractor
-from simlearn.cache.reading import RoleReader, keys_of, random_rows, read_in_chunks
+from simlearn.cache.reading import RoleReader, keys_of, own_share, random_rows, read_in_chunks, together
 from simlearn.cache.saved_rows import SavedRows
 from simlearn.cache.tables import Resident, TableName, open_tables, residence, table_name
 from simlearn.data import SampleTable, SimilarityDataLoader
 from simlearn.data import columns as label_columns
 from simlearn.data.columns import Columns, Ragged
-from simlearn.distributed import gather_objects, is_distributed, rank, world_size
+from simlearn.distributed import rank
 from simlearn.embeddings import Embeddings
 from simlearn.encoders.inputs import CachedRows, cast, move
 from simlearn.encoders.towers import Part, Role, TowerCollator
@@ -113,8 +114,11 @@ class EmbeddingCache:
         wants_table = self.is_complete and not loader.is_stream
         saved = SavedRows.of(self.config, loader, readers, self.tables) if wants_table else None
         known = None if saved is None else saved.read()
+        if known is not None and saved is not None:
+            with suppress(OSError):  # when it was last used, for `prune`; a shared cache may be read-only
+                os.utime(saved.path)
         if known is None:
-            labels = self._together(lambda: self._encode_new(loader, readers, wants_table, progress))
+            labels = together(lambda: self._encode_new(loader, readers, wants_table, progress))
             rows = {reader.role: reader.rows(self._find) for reader in readers}
             if wants_table:
                 known = label_columns.concatenate(labels), rows
@@ -157,7 +161,7 @@ class EmbeddingCache:
                     labels.append({**loader.kind.labels(samples), **loader.kind.ids(samples)})
                 for reader in readers:
                     for part, objects, keys in reader.read(samples):
-                        new = self._share(self.tables[table_name(part)].missing(keys), keys, loader.sharded)
+                        new = own_share(self.tables[table_name(part)].missing(keys), keys, loader.sharded)
                         if len(new):
                             self._encode(part, [objects[row] for row in new], keys[new])
                             encoded += len(new)
@@ -167,13 +171,6 @@ class EmbeddingCache:
             if isinstance(table, DiskTable):
                 table.flush()
         return labels
-
-    def _share(self, new: NDArray[np.int64], keys: NDArray[np.uint8], sharded: bool) -> NDArray[np.int64]:
-        """What this process encodes of new objects. All processes see the same ones, unless their streams differ."""
-        if sharded or not is_distributed():
-            return new
-        own: NDArray[np.int64] = new[keys[new, 0] % world_size() == rank()]
-        return own
 
     def _encode(self, part: Part, objects: list[Any], keys: NDArray[np.uint8]) -> None:
         """Encode new objects of a part and keep them by key."""
@@ -191,22 +188,6 @@ class EmbeddingCache:
         with torch.no_grad(), nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype):
             embeddings = encode_in_batches(objects, encode_batch, batch_size=self.config.batch_size)
         self.tables[table_name(part)].append(keys, embeddings, meta)
-
-    def _together(self, work: Callable[[], list[Columns]]) -> list[Columns]:
-        """Do the work, and wait for all processes; when one fails all do, where the others would wait for ever."""
-        failure: Exception | None = None
-        done: list[Columns] = []
-        try:
-            done = work()
-        except Exception as error:
-            failure = error
-        failures = gather_objects(None if failure is None else f"{type(failure).__name__}: {failure}")
-        if failure is not None:
-            raise failure
-        for process, told in enumerate(failures):
-            if told is not None:
-                raise RuntimeError(f"filling the cache failed in process {process}: {told}")
-        return done
 
     def _find(self, part: Part, keys: NDArray[np.uint8]) -> Tensor:
         return self.tables[table_name(part)].rows(keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ def open_tables(model: SimilarityModel, parts: list[Part], config: CacheConfig) 
             `save_dir`.
         LoadError: for a table in `save_dir` that is damaged.
     """
-    folder = _folder(model, parts, config)
+    folder = _folder(parts, config)
     tables: dict[TableName, Table] = {}
     for part in parts:
         kind = config.type_of(part.encoder)
@@ -76,14 +77,23 @@ def open_tables(model: SimilarityModel, parts: list[Part], config: CacheConfig) 
     return tables
 
 
-def _folder(model: SimilarityModel, parts: list[Part], config: CacheConfig) -> Path | None:
+def _folder(parts: list[Part], config: CacheConfig) -> Path | None:
     """Where tables are on disk; None for tables in memory. The same for all processes."""
-    if config.save_dir is not None:
-        return Path(config.save_dir)
-    if world_size() == 1:
-        mapped = any(config.type_of(part.encoder) is CacheType.MMAP for part in parts)
-        return temporary_folder() if mapped else None
-    if not CAN_SHARE:
+    in_memory = all(config.type_of(part.encoder) is not CacheType.MMAP for part in parts)
+    if config.save_dir is None and world_size() == 1 and in_memory:
+        return None
+    return shared_folder(config.save_dir)
+
+
+def shared_folder(save_dir: str | os.PathLike[str] | None) -> Path:
+    """The folder of a cache: the one that was given, or a temporary one that all processes share.
+
+    Raises:
+        ValueError: where processes cannot share a temporary one.
+    """
+    if save_dir is not None:
+        return Path(save_dir)
+    if world_size() > 1 and not CAN_SHARE:
         raise ValueError("on this system several processes cannot share a cache; train with one, or without a cache")
     hosts = gather_objects(socket.gethostname())
     if len(set(hosts)) > 1:

@@ -12,11 +12,12 @@ from torch import Tensor
 from simlearn.data.columns import Columns, Ragged, take
 from simlearn.data.kinds import SampleKind
 from simlearn.encoders.inputs import CachedRows, InputChunks, Inputs
+from simlearn.encoders.token_budget import collate_within
 from simlearn.encoders.towers import TowerCollator
 from simlearn.relations import Relation, RelationCheck
 
 Lookups = Mapping[str, Callable[[list[Any]], Any]]
-"""For parts whose embeddings are cached, by name: from their objects to `CachedRows`."""
+"""For parts that are cached, by name: from their objects to `CachedRows`, or to what the encoder takes."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class BatchCollator:
         query_lookups: the cached parts of the query tower.
         document_lookups: the cached parts of the document tower.
         chunk_size: cut what a tower encodes into parts of so many objects, each padded for itself; None does not.
+        chunk_tokens: cut it into parts of so many tokens instead, objects of one length together.
     """
 
     kind: SampleKind
@@ -107,6 +109,7 @@ class BatchCollator:
     query_lookups: Lookups | None = None
     document_lookups: Lookups | None = None
     chunk_size: int | None = None
+    chunk_tokens: int | None = None
 
     def __call__(self, samples: Sequence[Any]) -> Batch:
         """Collate N samples."""
@@ -122,6 +125,8 @@ class BatchCollator:
         return Batch(self._collate(self.query, objects, self.query_lookups), None, relation, len(samples))
 
     def _collate(self, tower: TowerCollator, objects: list[Any], lookups: Lookups | None) -> Inputs | InputChunks:
+        if self.chunk_tokens is not None:
+            return collate_within(tower, objects, self.chunk_tokens, lookups)
         if self.chunk_size is None or len(objects) <= self.chunk_size:
             return tower(objects, lookups)
         starts = range(0, len(objects), self.chunk_size)

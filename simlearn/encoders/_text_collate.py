@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
+from functools import cached_property
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from simlearn.encoders._pretrained import settings_of, tokenizer_settings
+from simlearn.encoders._token_layout import TokenLayout
+from simlearn.encoders.tokens import Tokens
+
+_AT_ONCE = 512
+"""Texts tokenised at once: what lies around the tokens of a short text among long ones is thrown away."""
 
 
 class TextCollate:
@@ -28,19 +38,81 @@ class TextCollate:
         Raises:
             TypeError: for an object that is no text.
         """
-        for text in texts:
-            if not isinstance(text, str):
-                raise TypeError(
-                    f"TextEncoder encodes str, got {type(text).__name__}; if the text is a field of the object, pick "
-                    "it with Field(name, encoder) or Fields(name=encoder)"
-                )
-        if not texts:
-            return {}
+        _check_texts(texts)
+        return self._preprocess(list(texts)) if texts else {}
+
+    @cached_property
+    def layout(self) -> TokenLayout | None:
+        """How tokens become features; None where the model pads in a way of its own."""
+        return TokenLayout.learn(self._preprocess)
+
+    @property
+    def can_split(self) -> bool:
+        """Whether `pad(tokenize(texts))` is what the collate function itself gives; see `Tokenising`."""
+        return self.layout is not None
+
+    def tokenize(self, texts: list[Any]) -> Tokens:
+        """The tokens of N texts, with the prompt and cut off.
+
+        Raises:
+            TypeError: for an object that is no text.
+            ValueError: for a model that cannot be used in two steps.
+        """
+        _check_texts(texts)
+        if self.layout is None:
+            raise ValueError("this model's tokens cannot be told from its padding; collate its texts at once")
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        parts = [Tokens(torch.empty((0, len(self.layout.kept)), dtype=torch.int32), torch.empty(0, dtype=torch.long))]
+        for start in range(0, len(texts), _AT_ONCE):
+            rows = order[start : start + _AT_ONCE]
+            parts.append(self.layout.split(self._preprocess([texts[row] for row in rows])))
+        return Tokens.concatenate(parts).take(torch.tensor(order, dtype=torch.long).argsort())
+
+    def pad(self, tokens: Tokens) -> dict[str, Any]:
+        """What `__call__` gives for texts that were tokenised, without the tokenizer; an empty dictionary for none."""
+        if self.layout is None:
+            raise ValueError("this model's tokens cannot be told from its padding; collate its texts at once")
+        return self.layout.pad(tokens) if len(tokens) else {}
+
+    def lengths(self, texts: list[Any]) -> Tensor:
+        """The number of tokens (N,) of each text.
+
+        Raises:
+            TypeError: for a model that masks no padding.
+        """
+        if self.can_split:
+            return self.tokenize(texts).lengths
+        features = self(texts)
+        mask = features.get("attention_mask")
+        if texts and (not isinstance(mask, Tensor) or mask.ndim != 2 or len(mask) != len(texts)):
+            raise TypeError("this model's tokens cannot be counted text by text; use encode_chunk_size")
+        return torch.empty(0, dtype=torch.long) if mask is None else mask.sum(dim=1)
+
+    def token_settings(self) -> str:
+        """The tokenizer, its limits and settings, the prompt and the longest text."""
+        settings: list[Any] = [self.prompt or None, self.max_length]
+        for part in self.input_module.modules():
+            if hasattr(part, "get_config_dict"):
+                settings.append([type(part).__qualname__, settings_of(part.get_config_dict())])
+            if getattr(part, "tokenizer", None) is not None:
+                settings.append(tokenizer_settings(part.tokenizer))
+        return json.dumps([settings, repr(self.layout)])
+
+    def _preprocess(self, texts: list[str]) -> dict[str, Any]:
         limit = {} if self.max_length is None else {"processing_kwargs": {"text": {"max_length": self.max_length}}}
-        return dict(self.input_module.preprocess(list(texts), prompt=self.prompt or None, **limit))
+        return dict(self.input_module.preprocess(texts, prompt=self.prompt or None, **limit))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "input_module": _without_weights(self.input_module)}
+
+
+def _check_texts(texts: list[Any]) -> None:
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(
+                f"TextEncoder encodes str, got {type(text).__name__}; if the text is a field of the object, pick "
+                "it with Field(name, encoder) or Fields(name=encoder)"
+            )
 
 
 class _NoWeights(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from simlearn.encoders.encoder import CollateFn, Encoder
 from simlearn.encoders.hashed_ngrams import HashedNGrams
+from simlearn.encoders.tokens import Tokens
 from simlearn.persistence import WEIGHTS_FILE, load_weights, read_json
 
 
@@ -89,7 +90,12 @@ class BagOfTokensEncoder(Encoder):
 class _CollateTokens:
     vectorizer: HashedNGrams
 
+    can_split: ClassVar[bool] = True
+
     def __call__(self, objects: list[Any]) -> dict[str, Tensor]:
+        return self.pad(self.tokenize(objects))
+
+    def tokenize(self, objects: list[Any]) -> Tokens:
         for obj in objects:
             if not isinstance(obj, str):
                 raise TypeError(
@@ -98,5 +104,10 @@ class _CollateTokens:
                 )
         bags = [self.vectorizer(text) for text in objects]
         counts = torch.tensor([len(bag) for bag in bags], dtype=torch.long)
-        tokens = torch.tensor([token for bag in bags for token in bag], dtype=torch.long)
-        return {"tokens": tokens, "offsets": counts.cumsum(0) - counts}
+        return Tokens(torch.tensor([token for bag in bags for token in bag], dtype=torch.int32)[:, None], counts)
+
+    def pad(self, tokens: Tokens) -> dict[str, Tensor]:
+        return {"tokens": tokens.values[:, 0].long(), "offsets": tokens.lengths.cumsum(0) - tokens.lengths}
+
+    def token_settings(self) -> str:
+        return repr([type(self.vectorizer).__qualname__, self.vectorizer.get_config_dict()])

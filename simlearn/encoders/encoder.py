@@ -48,6 +48,8 @@ class Encoder(nn.Module):
     def get_collate_fn(self) -> CollateFn:
         """A picklable function from a list of N objects to what `forward` takes. It runs in the loader's workers.
 
+        A token budget (`encode_chunk_tokens`) asks its method `lengths(objects)` for the tokens (N,) of each object.
+
         Default: torch's `default_collate`.
         """
         return default_collate

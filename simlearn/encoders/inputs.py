@@ -49,14 +49,18 @@ class InputChunks:
     """The inputs of one tower, cut into parts that are encoded one after the other.
 
     Args:
-        chunks: the parts, in the order of the objects; at least one.
+        chunks: the parts; at least one.
+        places: (N,) int64, where each of the N objects is in the parts, one behind the other; None where they hold the
+            objects in their order.
     """
 
     chunks: tuple[Inputs, ...]
+    places: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> InputChunks:
         """The same parts on another device."""
-        return InputChunks(tuple(chunk.to(device, non_blocking) for chunk in self.chunks))
+        places = None if self.places is None else self.places.to(device, non_blocking=non_blocking)
+        return InputChunks(tuple(chunk.to(device, non_blocking) for chunk in self.chunks), places)
 
 
 def move(features: Any, device: torch.device | str, non_blocking: bool = False) -> Any:

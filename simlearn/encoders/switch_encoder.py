@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from simlearn.embeddings import Embeddings
 from simlearn.encoders._workers import light_method
 from simlearn.encoders.encoder import CollateFn, Encoder, MetaExtractor
+from simlearn.encoders.tokens import count_tokens
 from simlearn.persistence import (
     SIMLEARN_ONLY,
     ClassResolver,
@@ -199,11 +200,27 @@ class SwitchCollate:
 
     def __call__(self, objects: list[Any]) -> dict[str, Any]:
         """Collate N objects; `ordering` (N,) gives for each encoded row the place of its object."""
-        places: dict[str, list[int]] = {name: [] for name in self.collates}
-        for place, record in enumerate(objects):
-            places[self.select(record)].append(place)
+        places = self._places(objects)
         batches = {
             name: self.collates[name]([objects[place] for place in chosen]) for name, chosen in places.items() if chosen
         }
         ordering = torch.tensor([place for chosen in places.values() for place in chosen], dtype=torch.long)
         return {"ordering": ordering, "batches": batches}
+
+    def lengths(self, objects: list[Any]) -> Tensor:
+        """The number of tokens (N,) of each object, which its option counts; see `Counting`.
+
+        Raises:
+            TypeError: for an option that cannot count.
+        """
+        counts = torch.zeros(len(objects), dtype=torch.long)
+        for name, chosen in self._places(objects).items():
+            if chosen:
+                counts[chosen] = count_tokens(self.collates[name], [objects[place] for place in chosen], name)
+        return counts
+
+    def _places(self, objects: list[Any]) -> dict[str, list[int]]:
+        places: dict[str, list[int]] = {name: [] for name in self.collates}
+        for place, record in enumerate(objects):
+            places[self.select(record)].append(place)
+        return places

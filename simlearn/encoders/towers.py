@@ -15,7 +15,7 @@ from torch import nn
 
 from simlearn import meta as columns
 from simlearn.encoders.encoder import CollateFn, Encoder, MetaExtractor
-from simlearn.encoders.inputs import Inputs
+from simlearn.encoders.inputs import CachedRows, Inputs
 from simlearn.encoders.prompted import Prompted
 from simlearn.persistence import LoadError, check_name
 
@@ -212,15 +212,15 @@ class TowerCollator:
         )
 
     def __call__(self, objects: list[Any], known: Mapping[str, Callable[[list[Any]], Any]] | None = None) -> Inputs:
-        """Collate N objects; a part that `known` has a function for gets what that returns instead of features."""
+        """Collate N objects; a part that `known` has a function for gets what that returns.
+
+        A function that returns `CachedRows` stands for the whole part: its meta is in the cache too.
+        """
         features, meta = {}, {}
         for part, collate, extract in zip(self.parts, self.collate_fns, self.meta_extractors, strict=True):
             picked = part.pick(objects)
-            if known is not None and part.name in known:
-                features[part.name] = known[part.name](picked)
-                continue
-            features[part.name] = collate(picked)
-            if extract is not None:
+            features[part.name] = (known or {}).get(part.name, collate)(picked)
+            if extract is not None and not isinstance(features[part.name], CachedRows):
                 meta[part.name] = columns.columns(extract(picked))
         return Inputs(features, merge_meta(meta), len(objects))
 

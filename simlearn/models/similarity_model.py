@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -10,17 +10,19 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from simlearn.embeddings import Embeddings
 from simlearn.encoders import Encoder
 from simlearn.encoders.inputs import Inputs
 from simlearn.encoders.towers import ROLES, EncoderSpec, Plan, Role, plan
 from simlearn.encoding import encode_in_batches, evaluating
-from simlearn.heads import EmptyHead, EncoderHead
+from simlearn.heads import EncoderHead
+from simlearn.models.encoded_objects import EncodedObjects
+from simlearn.models.encoding_to_disk import encode_to_disk
 from simlearn.models.model_card import ModelCard
+from simlearn.models.output import finished
 from simlearn.models.servable import load_model_parts, save_model_parts
-from simlearn.models.tower import Tower
+from simlearn.models.tower import Tower, heads_by_role, input_size
 from simlearn.persistence import LoadError
 from simlearn.scoring import CosineScorer, Scorer
 
@@ -47,39 +49,15 @@ class SimilarityModel(nn.Module):
         super().__init__()
         self.plan = encoders if isinstance(encoders, Plan) else plan(encoders)
         self.encoders = nn.ModuleDict(self.plan.encoders)
-        heads = self._heads(head)
-        self.heads = nn.ModuleDict(heads)
+        self.heads = nn.ModuleDict(heads_by_role(self.plan, head))
         self.scorer = scorer if scorer is not None else CosineScorer()
         self.card = ModelCard()
         for encoder in self.plan.encoders.values():
             encoder.freeze_if_required()
 
-    def _heads(self, head: EncoderHead | Mapping[Role, EncoderHead] | None) -> dict[str, EncoderHead]:
-        """The heads by role; one for both towers stands under "query" alone, so that it is stored once."""
-        if not isinstance(head, Mapping):
-            sizes = {role: self.input_size(role) for role in ROLES}
-            if head is None and len(set(sizes.values())) > 1:
-                head = {role: EmptyHead(size) for role, size in sizes.items()}
-            else:
-                head = {"query": head if head is not None else EmptyHead(sizes["query"])}
-        elif self.plan.is_symmetric and set(head) != {"query"}:
-            raise ValueError("a head for each role needs two towers: TwoTower(query=encoder, document=encoder)")
-        elif "query" not in head or set(head) - set(ROLES):
-            raise ValueError(f"heads must be given for {' and '.join(ROLES)}, got {sorted(head)}")
-        for role in ROLES:
-            one = head.get(role, head["query"])
-            if not isinstance(one, EncoderHead):
-                raise TypeError(f"the {role} head must be an EncoderHead, got {type(one).__name__}")
-            if one.input_embedding_size != self.input_size(role):
-                raise ValueError(
-                    f"the {role} head takes embeddings of size {one.input_embedding_size}, the encoders give "
-                    f"{self.input_size(role)}; build it from the input_embedding_size that configure_head receives"
-                )
-        return {role: one for role, one in head.items() if role == "query" or one is not head["query"]}
-
     def input_size(self, role: Role) -> int:
         """The sum of the embedding sizes of a tower's encoders: what its head receives."""
-        return sum(self.plan.encoders[part.encoder].embedding_size for part in getattr(self.plan, role))
+        return input_size(self.plan, role)
 
     @property
     def is_symmetric(self) -> bool:
@@ -175,13 +153,7 @@ class SimilarityModel(nn.Module):
         values = embeddings.values
         if to_numpy and values.dtype is not torch.float64:  # numpy has no bfloat16
             values = values.float()
-        if truncate_dim is not None:
-            if not 1 <= truncate_dim <= values.shape[1]:
-                raise ValueError(f"truncate_dim must be in [1, {values.shape[1]}], got {truncate_dim}")
-            values = values[:, :truncate_dim]
-        if normalize:
-            wide = values if values.dtype is torch.float64 else values.float()
-            values = F.normalize(wide, dim=1).to(values.dtype)
+        values = finished(values, normalize=normalize, truncate_dim=truncate_dim)
         return values.cpu().numpy() if to_numpy else values
 
     def embed(
@@ -209,6 +181,40 @@ class SimilarityModel(nn.Module):
                 batch_size=batch_size,
                 progress="Encoding" if show_progress else None,
             )
+
+    def encode_to_disk(
+        self,
+        objects: Iterable[Any],
+        path: str | Path,
+        role: Role | None = None,
+        *,
+        key: Callable[[Any], Any] | None = None,
+        batch_size: int = 32,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> EncodedObjects:
+        """Embed any number of objects into a folder, equal ones once, in bounded memory (but for 60 bytes an object).
+
+        Call it again after a kill, or with other objects: only new ones are encoded, and the folder is in their order.
+
+        Args:
+            objects: an iterable, such as a generator; read once, a few batches at a time.
+            path: the folder; one for each model and role.
+            role: which tower; needed where there are two.
+            key: for objects that are large or whose content has no key: from an object to what tells it apart, such
+                as an id. An object that changes must change its key.
+            batch_size: how many objects at once.
+            dtype: what vectors are kept in, such as `torch.float16`; None for the model's own.
+            **options: `normalize`, `truncate_dim` and `show_progress`, as for `encode`.
+
+        Raises:
+            ValueError: for a folder that another model filled, or that keeps another dtype.
+            FileExistsError: for a folder that holds something else.
+        """
+        if role is None and not self.is_symmetric:
+            raise ValueError("this model encodes queries and documents differently: pass role='query' or 'document'")
+        options |= {"key": key, "batch_size": batch_size, "dtype": dtype}
+        return encode_to_disk(self, objects, path, role or "query", **options)
 
     def similarity(self, queries: Any, documents: Any, batch_size: int = 32) -> np.ndarray:
         """Scores of queries against documents by the model's scorer.

@@ -22,6 +22,8 @@ from simlearn.persistence.files import (
     check_name,
     read_json,
     read_versioned_json,
+    remove_drafts,
+    remove_folder,
     replaced_folder,
     write_json,
 )
@@ -47,6 +49,8 @@ __all__ = [
     "load_weights",
     "read_json",
     "read_versioned_json",
+    "remove_drafts",
+    "remove_folder",
     "replaced_folder",
     "save_component",
     "save_module",

@@ -123,10 +123,7 @@ def _draft_for(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         # One process at a time: nobody sees a new draft before it is locked, whenever its process is killed.
         with _held(_lock(target.parent, wait=True)):
-            for old in target.parent.glob(f".{glob.escape(target.name)}.*{_DRAFT}"):
-                if (lock := _lock(old)) is not None:
-                    with _held(lock):
-                        shutil.rmtree(old, ignore_errors=True)
+            _remove_abandoned(target.parent, glob.escape(target.name))
             draft.mkdir()
             lock = _lock(draft)
     except OSError as error:
@@ -136,6 +133,31 @@ def _draft_for(target: Path) -> Iterator[Path]:
             yield draft
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path, name: str) -> None:
+    for old in folder.glob(f".{name}.*{_DRAFT}"):
+        if (lock := _lock(old)) is not None:
+            with _held(lock):
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_drafts(folder: str | Path) -> None:
+    """Remove the drafts of killed processes from a folder (not on Windows); those being written now stay."""
+    with _held(_lock(Path(folder), wait=True)):  # as for a new draft: it is locked before anybody sees it
+        _remove_abandoned(Path(folder), "*")
+
+
+def remove_folder(path: str | Path) -> None:
+    """Remove a folder so that nobody ever finds half of it: what a kill leaves of it is a hidden draft.
+
+    Raises:
+        OSError: when it is gone, or may not be removed.
+    """
+    target = Path(path)
+    doomed = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_DRAFT}")
+    os.rename(target, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.meta import Meta
 from simlearn.persistence import LoadError
 from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit, read_sealed
-from simlearn.store.files import CURE, locked
+from simlearn.store.files import CURE, InUse, locked
 from simlearn.store.key_index import KeyIndex
 from simlearn.store.mapped_rows import MappedRows, append_block, describe_vectors, open_rows
 from simlearn.store.pending import Pending
@@ -71,6 +71,7 @@ class DiskTable:
 
     def _open(self) -> None:
         self.description: dict[str, Any] = read_sealed(self.path / STORE_FILE)["description"]
+        self._in_use = InUse(self.path / STORE_FILE)
         self._index = KeyIndex()
         self._verified: NDArray[np.bool_] = np.zeros(0, bool)
         self._pending = Pending(self.dtype)
@@ -115,6 +116,25 @@ class DiskTable:
             raise LoadError(
                 f"{self.path} was pruned or repaired while it was in use, its rows have other numbers now; run again"
             )
+
+    @property
+    def generation(self) -> str:
+        """Changes when the table is rewritten, which numbers its rows anew."""
+        return self._mapped.commit.generation
+
+    @property
+    def vectors(self) -> Tensor:
+        """The committed vectors (T, D), mapped for reading them in order. They are not verified, and only to be read.
+
+        Raises:
+            ValueError: while the table is empty.
+            LoadError: when the table was rewritten meanwhile, or files were cut short.
+        """
+        if self._mapped.commit.layout is None:
+            raise ValueError("the table is empty; fill it before it is read")
+        mapped = MappedRows(self.path, self._mapped.commit, at_random=False)
+        self._check_generation(Commit.read(self.path).generation)
+        return mapped.vectors
 
     def refresh(self) -> None:
         """Look for rows that other processes have committed.

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import tempfile
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -143,6 +144,48 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
         return False
+
+
+class InUse:
+    """Tells other processes that what a file describes is in use, as long as this object lives; see `nobody_uses`.
+
+    The file's time says when it was last opened so.
+
+    Args:
+        path: the file; it is not changed.
+
+    Raises:
+        FileNotFoundError: when it is gone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, descriptor)
+        with suppress(OSError):  # a disk that is only read has neither times nor, perhaps, locks
+            os.utime(path)
+        with suppress(OSError):
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+@contextmanager
+def nobody_uses(path: Path) -> Iterator[bool]:
+    """Whether no process holds the file `InUse`; none can begin to until the block ends. Windows cannot tell.
+
+    Raises:
+        FileNotFoundError: when it is gone.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        free = True
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            free = False
+        yield free
+    finally:
+        os.close(descriptor)
 
 
 _TEMPORARY = "simlearn-temporary-"

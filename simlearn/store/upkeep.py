@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simlearn.persistence import replaced_folder
-from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit, write_sealed
+from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit, read_sealed, write_sealed
 from simlearn.store.files import LOCK_FILE, locked
 from simlearn.store.mapped_rows import MappedRows, append_block, whole_rows
 
@@ -52,7 +52,7 @@ def rewrite(folder: Path, mapped: MappedRows, keep: NDArray[np.bool_]) -> None:
     Each row is checked on the way: its checksum is computed anew, which would make a damaged row a valid one.
     """
     with replaced_folder(folder, STORE_FILE) as draft:
-        shutil.copyfile(folder / STORE_FILE, draft / STORE_FILE)
+        shutil.copy2(folder / STORE_FILE, draft / STORE_FILE)  # with its time, which says when it was last used
         commit = Commit(secrets.token_hex(8))
         commit.write(draft)
         for rows in mapped.chunks():
@@ -60,6 +60,21 @@ def rewrite(folder: Path, mapped: MappedRows, keep: NDArray[np.bool_]) -> None:
             kept = kept[~mapped.damaged(kept)]
             if len(kept) and mapped.commit.layout is not None:
                 commit = append_block(draft, commit, mapped.block(kept), mapped.commit.layout)
+
+
+def inspect(folder: Path) -> tuple[Commit, int]:
+    """What a table has, without opening it for use: its commit, and how many of the rows are not what was written.
+
+    Raises:
+        LoadError: when `commit.json` or `store.json` itself is damaged, or the table was written by a newer simlearn.
+    """
+    while True:
+        read_sealed(folder / STORE_FILE)
+        commit = Commit.read(folder)
+        whole = MappedRows(folder, whole_rows(folder, commit), at_random=False)
+        lost = commit.rows - whole.commit.rows + len(damaged_rows(whole))
+        if Commit.read(folder).generation == commit.generation:  # else it was rewritten in the meantime
+            return commit, lost
 
 
 def repair(folder: Path) -> int:

@@ -11,7 +11,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from simlearn.data import SimilarityDataLoader
 from simlearn.encoders.towers import ROLES
 from simlearn.scoring import DistanceScorer
-from simlearn.training.chunks import check_chunkable
+from simlearn.training.chunks import check_chunkable, check_countable
 from simlearn.training.trainable_model import TrainableModel
 
 
@@ -75,10 +75,7 @@ def check_trainable(model: TrainableModel, train: SimilarityDataLoader, world_si
             "such as SkipConnectionHead, or pass trainable=True to an encoder"
         )
     towers = model.model
-    if model.encode_chunk_size is not None:
-        if model.encode_chunk_size < 1:
-            raise ValueError(f"encode_chunk_size must be at least 1, got {model.encode_chunk_size}")
-        check_chunkable(towers)
+    _check_chunks(model)
     if not towers.is_symmetric and train.kind.shared:
         raise TypeError(
             f"{type(train).__name__} gives objects of one kind, the model has a tower for queries and one for "
@@ -95,3 +92,18 @@ def check_trainable(model: TrainableModel, train: SimilarityDataLoader, world_si
             f"the training data does not fill one batch: {train!r} on {world_size} process(es), and incomplete batches "
             "are dropped in training; make batch_size smaller, or pass drop_last=False"
         )
+
+
+def _check_chunks(model: TrainableModel) -> None:
+    limits = {name: getattr(model, name) for name in ("encode_chunk_size", "encode_chunk_tokens")}
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    if len(given) > 1:
+        raise ValueError(
+            "encode_chunk_size cuts chunks by objects, encode_chunk_tokens by tokens; give only one of them"
+        )
+    for name, limit in given.items():
+        if limit < 1:
+            raise ValueError(f"{name} must be at least 1, got {limit}")
+        check_chunkable(model.model)
+    if model.encode_chunk_tokens is not None:
+        check_countable(model.model)

@@ -15,16 +15,18 @@ from torch.utils.checkpoint import checkpoint
 
 from simlearn.embeddings import Embeddings
 from simlearn.encoders.inputs import InputChunks, Inputs
+from simlearn.encoders.tokens import count_tokens
+from simlearn.encoders.towers import ROLES
 from simlearn.models import KnownVectors, SimilarityModel, Tower
 
 
 def embed_in_chunks(tower: Tower, inputs: Inputs | InputChunks, known: KnownVectors | None) -> Embeddings:
-    """The embeddings of inputs; of chunks one at a time, keeping nothing of a chunk but its embeddings."""
+    """The embeddings of inputs in the order of the objects; of chunks one at a time, keeping nothing else of them."""
     if isinstance(inputs, Inputs):
         return tower.embed(inputs, known)
-    if not torch.is_grad_enabled():
-        return Embeddings.concatenate([tower.embed(chunk, known) for chunk in inputs.chunks])
-    return Embeddings.concatenate([_checkpointed(tower, chunk, known) for chunk in inputs.chunks])
+    embed = _checkpointed if torch.is_grad_enabled() else Tower.embed
+    embeddings = Embeddings.concatenate([embed(tower, chunk, known) for chunk in inputs.chunks])
+    return embeddings if inputs.places is None else embeddings.take(inputs.places)
 
 
 def _checkpointed(tower: Tower, chunk: Inputs, known: KnownVectors | None) -> Embeddings:
@@ -50,6 +52,19 @@ def check_chunkable(model: SimilarityModel) -> None:
         for layer_name, layer in module.named_modules():
             if isinstance(layer, _BatchNorm):
                 raise ValueError(
-                    f"encode_chunk_size cannot be used with batch normalisation in train mode ({name}.{layer_name}): a "
-                    "chunk would be normalised by its own statistics; use layer normalisation, or freeze the encoder"
+                    f"encoding in chunks excludes batch normalisation in train mode ({name}.{layer_name}): a chunk "
+                    "would be normalised by its own statistics; use layer normalisation, or freeze the encoder"
                 )
+
+
+def check_countable(model: SimilarityModel) -> None:
+    """Refuse trainable encoders that cannot tell how many tokens an object has; others may yet be cached.
+
+    Raises:
+        TypeError: naming the encoder.
+    """
+    for role in ROLES:
+        collator = model.tower(role).collator()
+        for part, collate in zip(collator.parts, collator.collate_fns, strict=True):
+            if model.plan.encoders[part.encoder].trainable:
+                count_tokens(collate, [], part.encoder)

@@ -40,6 +40,8 @@ class TrainableModel(pl.LightningModule):
         encode_chunk_size: encode so many objects at a time and compute their activations anew in the backward pass:
             slower by a forward pass, but a batch then takes little more memory than one chunk. None encodes the whole
             batch at once.
+        encode_chunk_tokens: like `encode_chunk_size`, but so many tokens at a time, padding counted. Objects of
+            like length share a chunk, so little is padded; the loss sees the batch in its own order.
 
     Raises:
         TypeError: when a `configure_...` method returns something else than it should.
@@ -54,6 +56,7 @@ class TrainableModel(pl.LightningModule):
         weight_decay: float = 0.01,
         warmup: int | float = 0.1,
         encode_chunk_size: int | None = None,
+        encode_chunk_tokens: int | None = None,
     ) -> None:
         super().__init__()
         self.learning_rate = learning_rate
@@ -61,6 +64,7 @@ class TrainableModel(pl.LightningModule):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.encode_chunk_size = encode_chunk_size
+        self.encode_chunk_tokens = encode_chunk_tokens
         self.loss: SimilarityLoss = _checked(self.configure_loss(), SimilarityLoss, "configure_loss")
         self.model = self._build()
         xbm = self.configure_xbm()
@@ -183,7 +187,8 @@ class TrainableModel(pl.LightningModule):
         """Choose what the coming `trainer.fit` reads; None reads nothing."""
         given = {TrainStage.TRAIN: train, TrainStage.VALIDATION: validation}
         loaders = {stage: loader for stage, loader in given.items() if loader is not None}
-        self._session = Session(self.model, self.loss, loaders, self.encode_chunk_size) if loaders else None
+        chunks = self.encode_chunk_size, self.encode_chunk_tokens
+        self._session = Session(self.model, self.loss, loaders, *chunks) if loaders else None
 
     def train_dataloader(self) -> Any:
         """The bound training loader; see `use_loaders`."""

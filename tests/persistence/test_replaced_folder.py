@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tiny_servables import snapshot
 
-from simlearn.persistence import files, read_json, replaced_folder, write_json
+from simlearn.persistence import files, read_json, remove_drafts, remove_folder, replaced_folder, write_json
 
 MARKER = "marker.json"
 needs_exchange = pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges folders in one step")
@@ -184,3 +184,23 @@ class TestKilled:
             write_json(draft / "nested" / "content.json", "first")
         assert state(tmp_path / "target") == ("first", "first")
         assert os.listdir(tmp_path) == ["target"]
+
+
+@needs_fork
+def test_drafts_of_killed_processes_are_removed_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / ".killed.12ab.simlearn-draft").mkdir()
+    save(tmp_path / "target", also=lambda: remove_drafts(tmp_path))
+    assert os.listdir(tmp_path) == ["target"] and state(tmp_path / "target") == ("new", "new")
+
+
+def test_a_folder_goes_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "target")
+    with monkeypatch.context() as patch:
+        patch.setattr(files.shutil, "rmtree", lambda *arguments, **options: None)  # as if it were killed there
+        remove_folder(tmp_path / "target")
+    (left,) = os.listdir(tmp_path)
+    assert left.startswith(".target.")
+    remove_drafts(tmp_path)
+    assert os.listdir(tmp_path) == ([] if files.fcntl is not None else [left])
+    with pytest.raises(FileNotFoundError):
+        remove_folder(tmp_path / "target")

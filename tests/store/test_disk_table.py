@@ -20,6 +20,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.meta import columns
 from simlearn.persistence import LoadError
 from simlearn.store import DiskTable, pending
+from simlearn.store.files import CAN_SHARE, nobody_uses
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -197,6 +198,7 @@ FILL = """
 import sys, torch
 from simlearn.embeddings import Embeddings
 from simlearn.store import DiskTable, pending
+from simlearn.store.files import CAN_SHARE, nobody_uses
 pending.COMMIT_BYTES = 2000
 first = int(sys.argv[2])
 with DiskTable(sys.argv[1], description={}) as table:
@@ -218,3 +220,29 @@ def test_two_processes_fill_one_table(tmp_path: Path) -> None:
     assert len(table) == 800 and not len(table.verify())
     taken, _ = table.take(table.rows(keys(800)), "cpu")
     assert torch.equal(taken.values, torch.arange(800.0)[:, None] * torch.tensor([1.0, -1.0]))
+
+
+def test_vectors_are_mapped_in_order(tmp_path: Path) -> None:
+    table = DiskTable(tmp_path, description={})
+    with pytest.raises(ValueError, match="the table is empty"):
+        _ = table.vectors
+    filled(tmp_path)
+    table.refresh()
+    assert torch.equal(table.vectors, table.take(torch.arange(6), "cpu")[0].values)
+    DiskTable(tmp_path).rewrite(torch.zeros(6, dtype=torch.bool))
+    with pytest.raises(LoadError):
+        _ = table.vectors
+
+
+@pytest.mark.skipif(not CAN_SHARE, reason="this system has no flock")
+def test_an_open_table_is_in_use(tmp_path: Path) -> None:
+    table = filled(tmp_path)
+    with nobody_uses(tmp_path / "store.json") as free:
+        assert not free
+    other = pickle.loads(pickle.dumps(table))
+    del table
+    with nobody_uses(tmp_path / "store.json") as free:
+        assert not free
+    del other
+    with nobody_uses(tmp_path / "store.json") as free:
+        assert free

@@ -1,0 +1,229 @@
+"""The tokens of texts for encoders that are trained: tokenised once, kept on disk, memory-mapped.
+
+What a trained encoder says of a text changes with every step, what its tokenizer says never does. A table holds the
+tokens of each distinct text under the text's content key, unpadded; its folder is named after all that decides them
+(tokenizer, prompt, limits), so it is right for every data set, encoder and run. A batch is then a lookup and a padding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from simlearn.cache.reading import keys_of, own_share, read_in_chunks, together
+from simlearn.cache.tables import shared_folder
+from simlearn.data import SimilarityDataLoader
+from simlearn.distributed import rank
+from simlearn.encoders.identity import code_of
+from simlearn.encoders.tokens import Tokenising, Tokens, same_features, tokenising
+from simlearn.encoders.towers import ROLES, Part, Role
+from simlearn.models import SimilarityModel
+from simlearn.persistence import LoadError
+from simlearn.store import DiskTable
+from simlearn.store.ragged import flatten, pad
+
+_Done = TypeVar("_Done")
+
+_CHECKED = 16
+"""Texts of each data set that are tokenised again, to compare."""
+
+
+class TokenCache:
+    """The tokens that the trainable encoders of a model read, of each distinct object of the data.
+
+    It serves the encoders whose collate function works in two steps (`Tokenising`): `TextEncoder`, with or without a
+    prompt, and `BagOfTokensEncoder`.
+
+    Args:
+        model: the model; it is neither wrapped nor changed.
+        save_dir: a folder in which tokens outlive the run. None keeps them in a temporary one for this run.
+
+    Raises:
+        LoadError: for a table in `save_dir` that is damaged.
+    """
+
+    def __init__(self, model: SimilarityModel, save_dir: str | os.PathLike[str] | None = None) -> None:
+        self.model = model
+        self._lookups: dict[tuple[str, str | None], TokenLookup] = {}
+        found: dict[tuple[str, str | None], Tokenising] = {}
+        for role in ROLES:
+            collator = model.tower(role).collator()
+            for part, collate in zip(collator.parts, collator.collate_fns, strict=True):
+                split = tokenising(collate)
+                if split is not None and model.plan.encoders[part.encoder].trainable:
+                    found[part.encoder, part.prompt] = split
+        folder = shared_folder(save_dir) if found else Path()
+        tables: dict[str, DiskTable] = {}
+        for (encoder, prompt), collate in found.items():
+            who = _identity(collate)
+            if who not in tables:
+                description = {"holds": "tokens", "encoder": encoder, "prompt": prompt, "identity": who}
+                tables[who] = DiskTable(folder / f"tokens-{who}", description=description)
+            self._lookups[encoder, prompt] = TokenLookup(tables[who], collate, encoder)
+
+    @property
+    def tables(self) -> list[DiskTable]:
+        """The tables on disk, each once."""
+        return list({lookup.table.path: lookup.table for lookup in self._lookups.values()}.values())
+
+    def covers(self, part: Part) -> bool:
+        """Whether the tokens of a part are kept."""
+        return (part.encoder, part.prompt) in self._lookups
+
+    def lookups(self, role: Role) -> dict[str, TokenLookup]:
+        """For each such part of a tower, by name: from its objects to what its encoder takes."""
+        parts: tuple[Part, ...] = getattr(self.model.plan, role)
+        return {part.name: self._lookups[part.encoder, part.prompt] for part in parts if self.covers(part)}
+
+    def fill(self, loader: SimilarityDataLoader, *, num_workers: int = 0, progress: bool = True) -> None:
+        """Read a data set once and tokenise what is new in it; processes that share a folder share the work.
+
+        Args:
+            loader: the data set and how its samples are read.
+            num_workers: processes that read the data set; 0 reads it in this one.
+            progress: whether to show a progress bar.
+
+        Raises:
+            LoadError: when a table holds other tokens than the tokenizer gives.
+            RuntimeError: when it failed in another process.
+        """
+        if not self._lookups:
+            return
+        # What one process tokenises another may look up, so nobody goes on before all are done.
+        samples = together(lambda: self._tokenize_new(loader, num_workers, progress))
+        together(lambda: _check(samples))
+
+    def _tokenize_new(
+        self, loader: SimilarityDataLoader, num_workers: int, progress: bool
+    ) -> list[tuple[TokenLookup, list[Any]]]:
+        """Tokenise this process's share, and keep it; gives a few objects of each lookup."""
+        samples: dict[tuple[str, str | None], tuple[TokenLookup, list[Any]]] = {}
+        size = None if loader.is_stream else len(loader.source)  # type: ignore[arg-type]
+        hidden = not progress or rank() > 0
+        with tqdm(total=size, desc="Tokenising", unit="sample", leave=False, disable=hidden) as bar:
+            for chunk in read_in_chunks(loader.source, num_workers):
+                for part, objects in self._read(loader, chunk):
+                    name = part.encoder, part.prompt
+                    lookup = self._lookups[name]
+                    keys = keys_of(objects, None, part.encoder)
+                    new = own_share(lookup.table.missing(keys), keys, loader.sharded)
+                    if len(new):
+                        lookup.keep(keys[new], [objects[row] for row in new])
+                    samples.setdefault(name, (lookup, objects[:_CHECKED]))
+                bar.update(len(chunk))
+        for table in self.tables:
+            table.flush()
+        return list(samples.values())
+
+    def _read(self, loader: SimilarityDataLoader, samples: list[Any]) -> Iterator[tuple[Part, list[Any]]]:
+        """For each part what it reads of samples."""
+        plan, kind = self.model.plan, loader.kind
+        given = [(plan.query, kind.queries(samples))]
+        if not kind.shared:
+            given.append((plan.document, kind.documents(samples)[0]))
+        for parts, objects in given:
+            for part in parts:
+                if self.covers(part):
+                    yield part, part.pick(objects)
+
+
+@dataclass(frozen=True)
+class TokenLookup:
+    """From objects to what their encoder takes, without its tokenizer. It is `Tokenising`, as what it stands for.
+
+    An object that the table lacks, as random augmentation makes them, is tokenised, and not kept.
+
+    Args:
+        table: the tokens by content key.
+        collate: the encoder's collate function.
+        encoder: the encoder's name.
+    """
+
+    table: DiskTable
+    collate: Tokenising
+    encoder: str
+
+    can_split: ClassVar[bool] = True
+
+    def __call__(self, objects: list[Any]) -> Any:
+        """What the collate function gives for N objects, bit for bit."""
+        return self.pad(self.tokenize(objects))
+
+    def tokenize(self, objects: list[Any]) -> Tokens:
+        """The tokens of N objects."""
+        if not objects:
+            return self.collate.tokenize([])
+        keys = keys_of(objects, None, self.encoder)
+        try:
+            return self._stored(self.table.rows(keys))
+        except KeyError:
+            pass
+        absent = {key.tobytes() for key in keys[self.table.missing(keys)]}
+        is_new = np.array([key.tobytes() in absent for key in keys])
+        new, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
+        tokens = self.collate.tokenize([objects[row] for row in new])
+        if not len(old):
+            return tokens
+        order = torch.from_numpy(np.concatenate([new, old])).argsort()
+        return Tokens.concatenate([tokens, self._stored(self.table.rows(keys[old]))]).take(order)
+
+    def pad(self, tokens: Tokens) -> Any:
+        """What the encoder takes, of N objects that were tokenised."""
+        return self.collate.pad(tokens)
+
+    def token_settings(self) -> str:
+        """Those of the collate function."""
+        return self.collate.token_settings()
+
+    def keep(self, keys: NDArray[np.uint8], objects: list[Any]) -> None:
+        """Tokenise objects and add them to the table."""
+        tokens = self.collate.tokenize(objects)
+        starts = tokens.lengths.cumsum(0) - tokens.lengths
+        self.table.append(keys, pad(tokens.values, starts, tokens.lengths), {})
+
+    def check(self, objects: list[Any]) -> None:
+        """Compare a few objects with what the tokenizer says of them now.
+
+        Raises:
+            LoadError: when it is something else.
+        """
+        fresh, known = self.collate.tokenize(objects), self.tokenize(objects)
+        same = torch.equal(fresh.lengths, known.lengths) and torch.equal(fresh.values, known.values)
+        features = self.collate(objects)
+        if same and isinstance(features, Mapping):
+            same = same_features(features, self.pad(known))
+        if not same:
+            raise LoadError(
+                f"{self.table.path} holds other tokens than the tokenizer gives, so the tokenizer has changed without "
+                "a change of its settings; remove the folder, and its texts are tokenised again"
+            )
+
+    def _stored(self, rows: Tensor) -> Tokens:
+        embeddings, _ = self.table.take(rows, "cpu")
+        values, lengths = flatten(embeddings)
+        if lengths is None:
+            raise LoadError(f"{self.table.path} holds no tokens; choose another save_dir")
+        return Tokens(values, lengths)
+
+
+def _check(samples: list[tuple[TokenLookup, list[Any]]]) -> None:
+    for lookup, objects in samples:
+        lookup.check(objects)
+
+
+def _identity(collate: Tokenising) -> str:
+    """32 hexadecimal digits that change with whatever decides the tokens of an object."""
+    digest = blake2b(digest_size=16)
+    for text in (collate.token_settings(), *code_of(collate)):
+        digest.update(len(text).to_bytes(8, "little") + text.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

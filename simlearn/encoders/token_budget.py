@@ -1,0 +1,114 @@
+"""Cutting what a tower encodes into chunks of so many tokens, padding counted.
+
+1. The tokens of every object are counted, for each part of the tower.
+2. Objects are put in order of length, so that a chunk pads little, and cut where the next one would burst the budget.
+3. Each chunk is padded for itself; `InputChunks` remembers where each object went.
+
+The chunks depend on nothing but the lengths: two runs, and the recomputation of a chunk, see the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from simlearn.encoders.inputs import CachedRows, InputChunks, Inputs
+from simlearn.encoders.tokens import count_tokens, tokenising
+from simlearn.encoders.towers import TowerCollator
+
+Lookups = Mapping[str, Callable[[list[Any]], Any]]
+
+
+def cut_by_tokens(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
+    """Put N objects into chunks whose padded size stays within a budget.
+
+    Args:
+        lengths: (N, P) tokens of each object in each of P parts, which are padded for themselves.
+        budget: the most tokens of a chunk: its number of objects times the sum, over parts, of the longest.
+
+    Returns:
+        The objects of each chunk, longest first; every object is in one chunk. An object that is larger than the
+        budget has a chunk to itself.
+
+    >>> [chunk.tolist() for chunk in cut_by_tokens(np.array([[2], [9], [3], [2]]), 8)]
+    [[1], [2, 0], [3]]
+    """
+    order = np.argsort(-lengths.sum(axis=1), kind="stable")
+    chunks: list[NDArray[np.int64]] = []
+    start = 0
+    longest = [0] * lengths.shape[1]
+    for place, row in enumerate(lengths[order].tolist()):
+        grown = [max(pair) for pair in zip(longest, row, strict=True)]
+        if place > start and (place - start + 1) * sum(grown) > budget:
+            chunks.append(order[start:place])
+            start, grown = place, row
+        longest = grown
+    return [*chunks, order[start:]] if len(order) else []
+
+
+def collate_within(
+    tower: TowerCollator, objects: list[Any], budget: int, known: Lookups | None = None
+) -> Inputs | InputChunks:
+    """Collate N objects for a tower, in chunks where they burst the budget.
+
+    Args:
+        tower: the tower's collator.
+        objects: the objects.
+        budget: tokens of a chunk, padding counted; see `cut_by_tokens`.
+        known: see `TowerCollator`; parts whose embeddings are cached cost nothing.
+
+    Raises:
+        TypeError: for an encoder that cannot count tokens, naming it.
+    """
+    parts = {
+        part.name: _prepared(part.pick(objects), collate, part.encoder, (known or {}).get(part.name))
+        for part, collate in zip(tower.parts, tower.collate_fns, strict=True)
+    }
+    lengths = np.stack([part.lengths.numpy() for part in parts.values()], axis=1)
+    chunks = cut_by_tokens(lengths, budget)
+    if len(chunks) < 2:  # as without a budget, in the order of the objects
+        return _chunk(tower, objects, np.arange(len(objects)), parts)
+    places = torch.from_numpy(np.concatenate(chunks)).argsort()
+    return InputChunks(tuple(_chunk(tower, objects, rows, parts) for rows in chunks), places)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What one part reads of N objects.
+
+    Args:
+        lengths: (N,) tokens.
+        select: what the encoder takes of the objects at given places (n,); None where it is collated chunk by chunk.
+    """
+
+    lengths: Tensor
+    select: Callable[[Tensor], Any] | None = None
+
+
+def _prepared(picked: list[Any], collate: Any, encoder: str, known: Callable[[list[Any]], Any] | None) -> _Prepared:
+    split = tokenising(collate if known is None else known)
+    if split is not None:
+        tokens = split.tokenize(picked)
+        return _Prepared(tokens.lengths, lambda places: split.pad(tokens.take(places)))
+    if known is not None:
+        found: CachedRows = known(picked)
+        return _Prepared(torch.zeros(len(picked), dtype=torch.long), lambda places: CachedRows(found.rows[places]))
+    return _Prepared(count_tokens(collate, picked, encoder))
+
+
+def _chunk(
+    tower: TowerCollator, objects: Sequence[Any], rows: NDArray[np.int64], parts: Mapping[str, _Prepared]
+) -> Inputs:
+    places = torch.from_numpy(rows)
+    ready = {name: _given(part.select(places)) for name, part in parts.items() if part.select is not None}
+    return tower([objects[row] for row in rows.tolist()], ready)
+
+
+def _given(features: Any) -> Callable[[list[Any]], Any]:
+    return lambda picked: features
