@@ -16,7 +16,7 @@ from simlearn.relations import Relation, RelationKind
 from simlearn.scoring import Scorer
 
 Mining = Literal["all", "hard", "semi_hard"]
-_SORTING = 32
+_SORTING = 40
 """Matrices that sorting a tile takes at once, with the int64 places of what is sorted; measured."""
 
 

@@ -1,5 +1,15 @@
-"""Negatives beyond the batch."""
+"""Negatives beyond the batch: those of earlier batches, and hard ones searched in the whole data."""
 
 from simlearn.negatives.cross_batch_memory import CrossBatchMemory, XbmConfig, XbmDevice
+from simlearn.negatives.hard_negatives import HardNegatives, mine_hard_negatives
+from simlearn.negatives.mining import MiningConfig, MiningCounts
 
-__all__ = ["CrossBatchMemory", "XbmConfig", "XbmDevice"]
+__all__ = [
+    "CrossBatchMemory",
+    "HardNegatives",
+    "MiningConfig",
+    "MiningCounts",
+    "XbmConfig",
+    "XbmDevice",
+    "mine_hard_negatives",
+]
