@@ -223,9 +223,7 @@ def second_run(count: int) -> None:
             print(f"| {name} | {found['seconds']:.2f} | {keying:.2f} | {found['megabytes']:.0f} |", flush=True)
         (table,) = [path for path in Path(folder).iterdir() if path.name != "datasets"]
         bookkeeping = sum((table / name).stat().st_size for name in ("keys", "checksums")) / count
-        print(
-            f"bookkeeping: {bookkeeping:.0f} bytes an object on disk, 13 in memory (an index, and what is verified)"
-        )
+        print(f"bookkeeping: {bookkeeping:.0f} bytes an object on disk, 13 in memory (an index, and what is verified)")
 
 
 def main() -> None:
