@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,18 +124,23 @@ CASES: dict[str, tuple[type[SmallModel], Any, Any]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_cached_training_equals_uncached(case: str) -> None:
+def test_cached_training_equals_uncached(case: str, tmp_path: Path) -> None:
+    """From memory, from a disk that was empty, and from one that has everything."""
     kind, loss, loader = CASES[case]
     results = []
-    for cache in (None, CacheConfig(batch_size=16)):
+    on_disk = CacheConfig(batch_size=16, save_dir=tmp_path, num_workers=1)
+    for cache in (None, CacheConfig(batch_size=16), on_disk, on_disk):
         model = kind(loss() if loss else None, frozen=True, cache=cache)
         trainer = train(model, loader(), loader())
         results.append((weights(model), trainer.callback_metrics))
-    (plain, plain_metrics), (cached, cached_metrics) = results
-    for name, expected in plain.items():
-        torch.testing.assert_close(cached[name], expected, rtol=1e-4, atol=1e-6, msg=name)
-    for name, expected in plain_metrics.items():
-        torch.testing.assert_close(cached_metrics[name], expected, rtol=1e-4, atol=1e-5, msg=name)
+    (plain, plain_metrics), *others = results
+    for cached, cached_metrics in others:
+        for name, expected in plain.items():
+            torch.testing.assert_close(cached[name], expected, rtol=1e-4, atol=1e-6, msg=name)
+        for name, expected in plain_metrics.items():
+            torch.testing.assert_close(cached_metrics[name], expected, rtol=1e-4, atol=1e-5, msg=name)
+    for name, expected in results[2][0].items():
+        assert torch.equal(results[3][0][name], expected), name
 
 
 def test_each_distinct_object_is_encoded_once() -> None:
