@@ -25,7 +25,7 @@ from simlearn.distributed import is_distributed
 from simlearn.relations.gathering import Columns, gather_columns
 from simlearn.relations.judgements import Judgements
 from simlearn.relations.kind import RelationKind
-from simlearn.relations.labels import shares_label
+from simlearn.relations.masks import different, similar
 
 ALL = slice(None)
 
@@ -238,10 +238,7 @@ class Relation:
         Returns:
             A tile (len(rows), len(columns)).
         """
-        rows, columns = self._tile(rows, columns)
-        if self.is_shared:
-            return self._without_diagonal(self._has_common(rows, columns), rows, columns)
-        return self._judgements.tile(self.judged_scores > 0, rows, columns)
+        return similar(self, *self._tile(rows, columns))
 
     def negatives(self, rows: slice = ALL, columns: slice = ALL, in_batch: bool = True) -> Tensor:
         """Which documents are different from which queries, as bools.
@@ -254,50 +251,13 @@ class Relation:
         Returns:
             A tile (len(rows), len(columns)).
         """
-        rows, columns = self._tile(rows, columns)
-        if self.is_shared:
-            different = self._without_diagonal(~self._has_common(rows, columns), rows, columns)
-            return self._without_equal_ids(different, rows, columns)
-        return self._judgements.tile(self.judged_scores <= 0, rows, columns, self._unjudged(rows, columns, in_batch))
-
-    def _unjudged(self, rows: slice, columns: slice, in_batch: bool) -> Tensor | None:
-        """What is different though nobody judged it; None where nothing is."""
-        shape = (rows.stop - rows.start, columns.stop - columns.start)
-        if self.query_subgroups is not None and self.document_subgroups is not None:
-            queries, documents = self.query_subgroups[rows, None], self.document_subgroups[None, columns]
-            different = queries != documents
-            if in_batch:
-                different |= queries == 0
-        elif in_batch:
-            different = torch.ones(shape, dtype=torch.bool, device=self.device)
-        else:
-            return None
-        return self._without_equal_ids(different, rows, columns)
+        return different(self, *self._tile(rows, columns), in_batch)
 
     def _tile(self, rows: slice, columns: slice) -> tuple[slice, slice]:
         """The same slices with their bounds written out."""
         top, bottom, _ = rows.indices(self.n_queries)
         left, right, _ = columns.indices(self.n_documents)
         return slice(top, max(top, bottom)), slice(left, max(left, right))
-
-    def _has_common(self, rows: slice, columns: slice) -> Tensor:
-        """Where two objects have one group, or a label in common."""
-        if self.groups is not None:
-            return self.groups[rows, None] == self.groups[None, columns]
-        if self.label_offsets is None or self.labels is None:
-            raise ValueError(f"a relation of {self.kind} needs groups or labels")
-        return shares_label(self.label_offsets, self.labels, rows, columns)
-
-    def _without_diagonal(self, tile: Tensor, rows: slice, columns: slice) -> Tensor:
-        """The tile, False where query and first document are the same row."""
-        tile.diagonal(rows.start - columns.start).fill_(False)
-        return tile
-
-    def _without_equal_ids(self, tile: Tensor, rows: slice, columns: slice) -> Tensor:
-        """The tile, False where query and document are known to be one object."""
-        if self.query_ids is not None and self.document_ids is not None:
-            tile &= self.query_ids[rows, None] != self.document_ids[None, columns]
-        return tile
 
     def transposed(self) -> Relation:
         """The same knowledge with documents asking for queries; a ranking loses its order of candidates.
