@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from simlearn import meta as columns
 from simlearn.cache.config import CacheConfig, CacheType, KeyExtractor
-from simlearn.cache.reading import RoleReader, keys_of, own_share, random_rows, read_in_chunks, together
+from simlearn.cache.reading import CHUNK, RoleReader, keys_of, own_share, random_rows, read_in_chunks, together
 from simlearn.cache.saved_rows import SavedRows
 from simlearn.cache.tables import Resident, TableName, open_tables, residence, table_name
 from simlearn.data import SampleTable, SimilarityDataLoader
@@ -81,9 +81,8 @@ class EmbeddingCache:
         """Embeddings and meta of a part's rows; see `KnownVectors`."""
         name = table_name(part)
         if name not in self._resident:  # at the first batch all data sets have been read
-            used = torch.unique(torch.cat([torch.empty(0, dtype=torch.long), *self._used[name]]))
             kind = self.config.type_of(part.encoder)
-            self._resident[name] = residence(self.tables[name], kind, used, self.model.device)
+            self._resident[name] = residence(self.tables[name], kind, self._used[name], self.model.device)
         return self._resident[name].take(rows.rows, device)
 
     def lookups(self, role: Role) -> dict[str, Callable[[list[Any]], CachedRows]]:
@@ -139,6 +138,43 @@ class EmbeddingCache:
             recheck=_Recheck(loader, readers, self.tables, rows),
         )
 
+    def add(self, role: Role, objects: Sequence[Any]) -> dict[str, CachedRows]:
+        """Encode what is new among objects of no data set, such as an evaluation's; all processes give the same ones.
+
+        Args:
+            role: the tower that reads them.
+            objects: N of them.
+
+        Returns:
+            For each cached part of the tower, by name, the rows of the objects.
+
+        Raises:
+            RuntimeError: when it failed in another process.
+        """
+        parts = [part for part in getattr(self.model.plan, role) if self.covers(part)]
+        keys: dict[str, list[NDArray[np.uint8]]] = {part.name: [] for part in parts}
+
+        def encode_new() -> list[Columns]:
+            for start in range(0, len(objects), CHUNK):
+                chunk = list(objects[start : start + CHUNK])
+                for part in parts:
+                    picked = part.pick(chunk)
+                    own = keys_of(picked, self.config.key_extractor(part.encoder), part.encoder)
+                    keys[part.name].append(own)
+                    new = own_share(self.tables[table_name(part)].missing(own), own, False)
+                    if len(new):
+                        self._encode(part, [picked[row] for row in new], own[new])
+            self._flush()
+            return []
+
+        together(encode_new)
+        rows = {part.name: self._find(part, np.concatenate(keys[part.name])) for part in parts if len(objects)}
+        for part in parts:
+            if part.name in rows:
+                self._used[table_name(part)].append(torch.unique(rows[part.name]))
+        self._resident.clear()
+        return {name: CachedRows(found) for name, found in rows.items()}
+
     def _readers(self, loader: SimilarityDataLoader) -> list[RoleReader]:
         roles: tuple[Role, ...] = ("query",) if loader.kind.shared else ("query", "document")
         readers = []
@@ -167,10 +203,13 @@ class EmbeddingCache:
                             encoded += len(new)
                 bar.update(len(samples))
                 bar.set_postfix(encoded=encoded, refresh=False)
+        self._flush()
+        return labels
+
+    def _flush(self) -> None:
         for table in self.tables.values():
             if isinstance(table, DiskTable):
                 table.flush()
-        return labels
 
     def _encode(self, part: Part, objects: list[Any], keys: NDArray[np.uint8]) -> None:
         """Encode new objects of a part and keep them by key."""
@@ -195,7 +234,7 @@ class EmbeddingCache:
     def _use(self, readers: Sequence[RoleReader], rows: dict[Role, dict[str, Ragged]]) -> None:
         for reader in readers:
             for part in reader.parts:
-                self._used[table_name(part)].append(torch.unique(rows[reader.role][part.name].values))
+                self._used[table_name(part)].append(rows[reader.role][part.name].values)
         self._resident.clear()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -105,27 +106,28 @@ def shared_folder(save_dir: str | os.PathLike[str] | None) -> Path:
     return Path(gather_objects(made)[0])
 
 
-def residence(table: Table, kind: CacheType, used: Tensor, model_device: torch.device) -> Table | Resident:
+def residence(table: Table, kind: CacheType, read: Sequence[Tensor], model_device: torch.device) -> Table | Resident:
     """The table that training reads: itself, or a copy of the rows that it needs on a faster device.
 
     Args:
         table: it is filled.
         kind: where the vectors should be.
-        used: (u,) int64, ascending: the rows that training needs.
+        read: int64 rows of each data set, with repetitions: what training needs.
         model_device: where the model is.
     """
-    if not isinstance(table, DiskTable) or kind is CacheType.MMAP:
+    device = torch.device("cpu") if kind is CacheType.CPU else model_device
+    stays = kind is CacheType.MMAP or (kind is CacheType.AUTO and device.type != "cuda")
+    if not isinstance(table, DiskTable) or stays or not read:
         return table
-    if kind is CacheType.CPU:
-        return Resident.of(table, used, torch.device("cpu"))
-    if kind is CacheType.AUTO and not _has_room(table, used, model_device):
+    used = torch.unique(torch.cat(list(read)))
+    if kind is CacheType.AUTO and not _has_room(table, used, device):
         return table
-    return Resident.of(table, used, model_device)
+    return Resident.of(table, used, device)
 
 
 def _has_room(table: DiskTable, used: Tensor, device: torch.device) -> bool:
     """Whether a GPU may hold the rows; the main memory need not, since the system keeps there what is read often."""
-    if device.type != "cuda" or not len(table):
+    if not len(table):
         return False
     free, _ = torch.cuda.mem_get_info(device)
     return table.size * len(used) / len(table) < _GPU_SHARE * free
