@@ -2,6 +2,7 @@
 
 from simlearn.data.batch import Batch, BatchCollator, SampleBatch, SampleTable
 from simlearn.data.bound_loader import BoundLoader
+from simlearn.data.doctor import DataReport, Finding, examine
 from simlearn.data.group_batch_sampler import GroupBatchSampler
 from simlearn.data.loaders import (
     GroupSimilarityDataLoader,
@@ -16,6 +17,8 @@ __all__ = [
     "Batch",
     "BatchCollator",
     "BoundLoader",
+    "DataReport",
+    "Finding",
     "GroupBatchSampler",
     "GroupSimilarityDataLoader",
     "LabelSimilarityDataLoader",
@@ -25,4 +28,5 @@ __all__ = [
     "SampleTable",
     "SimilarityDataLoader",
     "SimilarityGroupDataset",
+    "examine",
 ]
