@@ -18,13 +18,14 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from collapse_picture import draw
-from digits import PixelEncoder, r_precision
+from digits import PixelEncoder
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional as F
 
 import simlearn
 from simlearn import (
+    GroupEvaluator,
     GroupLoss,
     GroupSimilarityDataLoader,
     InfoNCELoss,
@@ -34,6 +35,7 @@ from simlearn import (
     TrainableModel,
     TripletLoss,
 )
+from simlearn.evaluation.health import effective_rank
 
 WRONG_LABELS = 0.1
 
@@ -138,20 +140,17 @@ def mean_cosine(vectors: np.ndarray, labels: np.ndarray) -> float:
     return float((vectors @ vectors.T)[labels[:, None] != labels].mean())
 
 
-def effective_rank(vectors: np.ndarray) -> float:
-    """How many directions the vectors take up, by the entropy of their shares: 1 when they are one point.
-
-    The vectors are not centred. Centred, a collapsed space has a high rank: what is left of it is noise.
-    """
-    share = np.linalg.svd(vectors, compute_uv=False) ** 2
-    share = share / share.sum()
-    return float(np.exp(-(share * np.log(share + 1e-12)).sum()))
+def r_precision(vectors: np.ndarray, labels: np.ndarray) -> float:
+    """The mean share of right ones among the R nearest, where R others show the same digit."""
+    samples = [SimilarityGroupSample(row, int(label)) for row, label in enumerate(labels)]
+    evaluator = GroupEvaluator(samples, metrics=["r_precision"])
+    return simlearn.evaluate(evaluator, model=lambda rows, role: vectors[rows])["r_precision"]
 
 
 def report(name: str, losses: list[float] | None, vectors: np.ndarray, labels: np.ndarray) -> None:
     """Print a row."""
     steps = f"{losses[0]:7.3f}{np.mean(losses[-20:]):7.3f}" if losses else " " * 14
-    cosine, rank = mean_cosine(vectors, labels), effective_rank(vectors)
+    cosine, rank = mean_cosine(vectors, labels), effective_rank(torch.from_numpy(vectors))
     print(f"{name:32}{steps}{cosine:8.3f}{rank:7.1f}{r_precision(vectors, labels):13.3f}", flush=True)
 
 

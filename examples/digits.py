@@ -17,7 +17,14 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import simlearn
-from simlearn import Encoder, GroupSimilarityDataLoader, SimilarityGroupSample, TrainableModel, TripletLoss
+from simlearn import (
+    Encoder,
+    GroupEvaluator,
+    GroupSimilarityDataLoader,
+    SimilarityGroupSample,
+    TrainableModel,
+    TripletLoss,
+)
 
 TRAINED = range(7)
 UNSEEN = range(7, 10)
@@ -68,14 +75,9 @@ class DigitModel(TrainableModel):
         return TripletLoss(margin=0.3, mining="semi_hard")
 
 
-def r_precision(vectors: np.ndarray, labels: np.ndarray) -> float:
-    """The mean share of right ones among the R nearest, where R others show the same digit."""
-    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    similarity = vectors @ vectors.T
-    np.fill_diagonal(similarity, -np.inf)
-    order = np.argsort(-similarity, axis=1)
-    same = labels[order] == labels[:, None]
-    return float(np.mean([row[: (labels == label).sum() - 1].mean() for row, label in zip(same, labels, strict=True)]))
+def pixels(pictures: list[np.ndarray], role: str) -> np.ndarray:
+    """What there is without a model: a function that encodes is evaluated like one."""
+    return np.stack(pictures).reshape(-1, 64)
 
 
 def main() -> None:
@@ -98,11 +100,13 @@ def main() -> None:
         train_dataloader=GroupSimilarityDataLoader(known[::2], batch_size=56, samples_per_group=8),
         val_dataloader=GroupSimilarityDataLoader(known[1::2], batch_size=500),
     )
-    raw = r_precision(pictures[unseen].reshape(-1, 64), labels[unseen])
-    trained = r_precision(model.model.encode(list(pictures[unseen]), batch_size=256), labels[unseen])
-    print(f"\nR-precision on the digits {', '.join(map(str, UNSEEN))}, which training never saw:")
-    print(f"  pixels {raw:.3f}\n  model  {trained:.3f}")
-    model.save_servable(arguments.output, scores={"R-precision on unseen digits": trained})
+    test = [SimilarityGroupSample(p, int(d)) for p, d in zip(pictures[unseen], labels[unseen], strict=True)]
+    evaluator = GroupEvaluator(test, metrics=["r_precision", "map@r", "knn_accuracy@5"], batch_size=256)
+    raw = simlearn.evaluate(evaluator, model=pixels)
+    trained = simlearn.evaluate(evaluator, model=model)
+    print(f"\nOn the digits {', '.join(map(str, UNSEEN))}, which training never saw, before and after:\n")
+    print(trained.compare(raw))
+    model.save_servable(arguments.output, scores={f"{name} on unseen digits": value for name, value in trained.items()})
     print(f"\nSaved; load it with SimilarityModel.load({arguments.output!r}, classes=(PixelEncoder,)).")
 
 

@@ -29,6 +29,7 @@ from simlearn import (
     HashedNGrams,
     MultipleNegativesRankingLoss,
     PairsSimilarityDataLoader,
+    RetrievalEvaluator,
     SimilarityModel,
     SimilarityPairSample,
     SkipConnectionHead,
@@ -72,17 +73,10 @@ def pairs(functions: list[Function]) -> list[SimilarityPairSample]:
     return [SimilarityPairSample(function.description, function.text) for function in functions]
 
 
-def reciprocal_ranks(model: SimilarityModel, functions: list[Function]) -> np.ndarray:
-    """1 / rank of the right function among all, for each description; ties count against the model."""
-    scores = model.similarity([f.description for f in functions], [f.text for f in functions])
-    return 1.0 / (scores >= np.diag(scores)[:, None]).sum(axis=1)
-
-
-def report(name: str, ranks: np.ndarray) -> dict[str, float]:
-    """Print and return recall@1, recall@10 and MRR."""
-    figures = {"recall@1": np.mean(ranks == 1.0), "recall@10": np.mean(ranks >= 0.1), "MRR": np.mean(ranks)}
-    print(f"{name:>22}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures.items()))
-    return {key: float(value) for key, value in figures.items()}
+def search(functions: list[Function]) -> RetrievalEvaluator:
+    """The task: find the one function that a description belongs to, among all of them."""
+    descriptions, texts = [f.description for f in functions], [f.text for f in functions]
+    return RetrievalEvaluator(descriptions, texts, list(range(len(texts))), metrics=["mrr", "recall@1", "recall@10"])
 
 
 def packaged_encoder() -> str:
@@ -125,26 +119,29 @@ def main() -> None:
     text_model = arguments.model or packaged_encoder()
     torch.manual_seed(0)  # after collecting: the packages it imports draw random numbers
     model = FunctionSearch(text_model)
-    alone = reciprocal_ranks(SimilarityModel(TextEncoder(text_model)), held_out)
-    before = reciprocal_ranks(model.model, held_out)
+    evaluator = search(held_out)
+    alone = simlearn.evaluate(evaluator, model=SimilarityModel(TextEncoder(text_model)))
+    before = simlearn.evaluate(evaluator, model=model)
     simlearn.fit(
         model,
         train_dataloader=PairsSimilarityDataLoader(pairs(train), batch_size=256),
         val_dataloader=PairsSimilarityDataLoader(pairs(validation), batch_size=256),
     )
-    after = reciprocal_ranks(model.model, held_out)
+    after = simlearn.evaluate(evaluator, model=model)
 
     print(f"\nFinding one of {len(held_out)} held-out functions by its description:")
-    report("sentence encoder alone", alone)
-    report("both, before training", before)
-    figures = report("both, after training", after)
-    for name, reference in (("the sentence encoder alone", alone), ("the untrained model", before)):
-        gain = after - reference
-        error = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
-        low, high = gain.mean() - error, gain.mean() + error
-        print(f"MRR above {name}: {gain.mean():+.3f}, 95 % interval {low:+.3f} to {high:+.3f}")
+    for name, report in (
+        ("sentence encoder alone", alone),
+        ("both, before training", before),
+        ("both, after training", after),
+    ):
+        figures = (f"{metric} {value:.3f}" for metric, value in report.items())
+        print(f"{name:>22}: " + "  ".join(figures))
+    print(f"\nAfter training\n{after}")
+    print(f"\nAgainst the sentence encoder alone\n{after.compare(alone)}")
+    print(f"\nAgainst the untrained model\n{after.compare(before)}")
 
-    model.save_servable(arguments.output, scores=figures)
+    model.save_servable(arguments.output, scores=after)
     print(f"\nSaved {arguments.output}. A new process loads it and searches the held-out functions:")
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder, "corpus.json")

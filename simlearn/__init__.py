@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from simlearn.cache import CacheConfig, CacheType
     from simlearn.data import (
+        DataReport,
         GroupBatchSampler,
         GroupSimilarityDataLoader,
         LabelSimilarityDataLoader,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         RankingSimilarityDataLoader,
         SimilarityDataLoader,
         SimilarityGroupDataset,
+        examine,
     )
     from simlearn.distances import Distance
     from simlearn.embeddings import Embeddings
@@ -32,6 +34,26 @@ if TYPE_CHECKING:
         SwitchEncoder,
         TextEncoder,
         TwoTower,
+    )
+    from simlearn.evaluation import (
+        AttachedMetric,
+        EvaluationReport,
+        Evaluator,
+        GroupEvaluator,
+        GroupSampler,
+        PairEvaluator,
+        PairSampler,
+        RerankingEvaluator,
+        RetrievalEvaluator,
+        evaluate,
+    )
+    from simlearn.evaluation.health import (
+        Health,
+    )
+    from simlearn.evaluation.look import (
+        Look,
+        export_projector,
+        look_at,
     )
     from simlearn.evaluation.modules import (
         BaseMetric,
@@ -84,7 +106,13 @@ if TYPE_CHECKING:
         verify_distributed,
     )
     from simlearn.models import EncodedObjects, MetricModel, SimilarityModel
-    from simlearn.negatives import XbmConfig, XbmDevice
+    from simlearn.negatives import (
+        HardNegatives,
+        MiningConfig,
+        XbmConfig,
+        XbmDevice,
+        mine_hard_negatives,
+    )
     from simlearn.persistence import LoadError, UntrustedError
     from simlearn.relations import Relation
     from simlearn.samples import (
@@ -95,13 +123,20 @@ if TYPE_CHECKING:
         SimilaritySample,
     )
     from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer, Scorer
-    from simlearn.training import TrainableModel, TrainStage, fit, trainer_defaults
+    from simlearn.training import (
+        RefreshNegatives,
+        SpaceHealth,
+        TrainableModel,
+        TrainStage,
+        fit,
+        trainer_defaults,
+    )
 
 _ROOMS = {
     "cache": "CacheConfig CacheType",
     "data": (
-        "GroupBatchSampler GroupSimilarityDataLoader LabelSimilarityDataLoader PairsSimilarityDataLoader "
-        "RankingSimilarityDataLoader SimilarityDataLoader SimilarityGroupDataset"
+        "DataReport GroupBatchSampler GroupSimilarityDataLoader LabelSimilarityDataLoader PairsSimilarityDataLoader "
+        "RankingSimilarityDataLoader SimilarityDataLoader SimilarityGroupDataset examine"
     ),
     "distances": "Distance",
     "embeddings": "Embeddings",
@@ -109,6 +144,12 @@ _ROOMS = {
         "BagOfTokensEncoder Encoder FasttextEncoder Field Fields HashedNGrams ImageEncoder SwitchEncoder "
         "TextEncoder TwoTower"
     ),
+    "evaluation": (
+        "AttachedMetric EvaluationReport Evaluator GroupEvaluator GroupSampler PairEvaluator PairSampler "
+        "RerankingEvaluator RetrievalEvaluator evaluate"
+    ),
+    "evaluation.health": "Health",
+    "evaluation.look": "Look export_projector look_at",
     "evaluation.modules": "BaseMetric RetrievalPrecision RetrievalRPrecision RetrievalReciprocalRank",
     "heads": (
         "EmptyHead EncoderHead GatedHead MLPHead SequentialHead SkipConnectionHead SoftmaxEmbeddingsHead "
@@ -122,14 +163,14 @@ _ROOMS = {
         "SimilarityLoss SoftmaxLoss SumLoss TripletLoss verify_distributed"
     ),
     "models": "EncodedObjects MetricModel SimilarityModel",
-    "negatives": "XbmConfig XbmDevice",
+    "negatives": "HardNegatives MiningConfig XbmConfig XbmDevice mine_hard_negatives",
     "persistence": "LoadError UntrustedError",
     "relations": "Relation",
     "samples": (
         "SimilarityGroupSample SimilarityLabelSample SimilarityPairSample SimilarityRankingSample SimilaritySample"
     ),
     "scoring": "CosineScorer DistanceScorer DotScorer Scorer",
-    "training": "TrainStage TrainableModel fit trainer_defaults",
+    "training": "RefreshNegatives SpaceHealth TrainStage TrainableModel fit trainer_defaults",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
@@ -137,6 +178,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AnglELoss",
     "ArcFaceLoss",
+    "AttachedMetric",
     "BagOfTokensEncoder",
     "BaseMetric",
     "CacheConfig",
@@ -148,6 +190,7 @@ __all__ = [
     "ContrastiveLoss",
     "CosFaceLoss",
     "CosineScorer",
+    "DataReport",
     "Distance",
     "DistanceScorer",
     "DotScorer",
@@ -156,36 +199,49 @@ __all__ = [
     "EncodedObjects",
     "Encoder",
     "EncoderHead",
+    "EvaluationReport",
+    "Evaluator",
     "FastAPLoss",
     "FasttextEncoder",
     "Field",
     "Fields",
     "GatedHead",
     "GroupBatchSampler",
+    "GroupEvaluator",
     "GroupLoss",
+    "GroupSampler",
     "GroupSimilarityDataLoader",
+    "HardNegatives",
     "HashedNGrams",
+    "Health",
     "ImageEncoder",
     "InfoNCELoss",
     "KLDistillationLoss",
     "LabelSimilarityDataLoader",
     "ListwiseSoftmaxLoss",
     "LoadError",
+    "Look",
     "MLPHead",
     "MarginMSELoss",
     "MatryoshkaLoss",
     "MetricModel",
+    "MiningConfig",
     "MultiSimilarityLoss",
     "MultipleNegativesRankingLoss",
     "NPairLoss",
     "OnlineContrastiveLoss",
+    "PairEvaluator",
+    "PairSampler",
     "PairsSimilarityDataLoader",
     "PairwiseLoss",
     "PairwiseMarginRankingLoss",
     "ProxyAnchorLoss",
     "PytorchMetricLearningWrapper",
     "RankingSimilarityDataLoader",
+    "RefreshNegatives",
     "Relation",
+    "RerankingEvaluator",
+    "RetrievalEvaluator",
     "RetrievalPrecision",
     "RetrievalRPrecision",
     "RetrievalReciprocalRank",
@@ -205,6 +261,7 @@ __all__ = [
     "SkipConnectionHead",
     "SoftmaxEmbeddingsHead",
     "SoftmaxLoss",
+    "SpaceHealth",
     "StackedProjectionHead",
     "SumLoss",
     "SwitchEncoder",
@@ -218,7 +275,12 @@ __all__ = [
     "WideningHead",
     "XbmConfig",
     "XbmDevice",
+    "evaluate",
+    "examine",
+    "export_projector",
     "fit",
+    "look_at",
+    "mine_hard_negatives",
     "trainer_defaults",
     "verify_distributed",
 ]

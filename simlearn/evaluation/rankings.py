@@ -104,6 +104,14 @@ class Qrels:
         known = (keys[at] == wanted) & (indices >= 0) & (indices < width)
         return torch.where(known, self.values[order][at], 0.0)
 
+    def take(self, rows: Tensor) -> Qrels:
+        """The judgements of some of the queries."""
+        lengths = self.offsets.diff()[rows]
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        within = torch.arange(int(offsets[-1]), device=offsets.device)
+        places = within + torch.repeat_interleave(self.offsets[rows] - offsets[:-1], lengths)
+        return Qrels(offsets, self.documents[places], None if self.grades is None else self.grades[places])
+
     def to(self, device: torch.device | str) -> Qrels:
         """The same judgements on another device."""
         grades = None if self.grades is None else self.grades.to(device)
@@ -186,8 +194,18 @@ class Ranking:
         """
         alike = (groups[indices.clamp(min=0)] == groups[:, None]) & (indices >= 0)
         _, group, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
-        offsets = torch.cat([sizes.new_zeros(1), (sizes - 1)[group].cumsum(0)])
-        return cls(alike.float(), offsets, torch.ones(int(offsets[-1]), device=indices.device))
+        return cls.of_hits(alike, (sizes - 1)[group])
+
+    @classmethod
+    def of_hits(cls, relevant: Tensor, n_relevant: Tensor) -> Ranking:
+        """From what is relevant and what is not.
+
+        Args:
+            relevant: (N, K) bool: whether the document at a place is relevant.
+            n_relevant: (N,) int64: how many documents are relevant to each query, found or not.
+        """
+        offsets = torch.cat([n_relevant.new_zeros(1), n_relevant.cumsum(0)])
+        return cls(relevant.float(), offsets, torch.ones(int(offsets[-1]), device=relevant.device))
 
     @cached_property
     def relevant(self) -> Tensor:

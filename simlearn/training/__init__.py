@@ -2,7 +2,18 @@
 
 from simlearn.training.callbacks import BestWeights, FitProgressBar
 from simlearn.training.fitting import fit, trainer_defaults
+from simlearn.training.refreshed_negatives import RefreshNegatives
+from simlearn.training.space_health import SpaceHealth
 from simlearn.training.stage import TrainStage
 from simlearn.training.trainable_model import TrainableModel
 
-__all__ = ["BestWeights", "FitProgressBar", "TrainStage", "TrainableModel", "fit", "trainer_defaults"]
+__all__ = [
+    "BestWeights",
+    "FitProgressBar",
+    "RefreshNegatives",
+    "SpaceHealth",
+    "TrainStage",
+    "TrainableModel",
+    "fit",
+    "trainer_defaults",
+]

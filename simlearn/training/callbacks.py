@@ -85,34 +85,65 @@ class FitProgressBar(ProgressBar):
 
 
 class BestWeights(Callback):
-    """Keeps the trained weights of the epoch with the lowest value of a metric, and puts them back when training ends.
+    """Keeps the trained weights of the epoch with the best value of a metric, and puts them back when training ends.
 
     Args:
-        monitor: the metric, lower is better.
+        monitor: the metric: anything that is logged once an epoch.
+        mode: `"min"` or `"max"`; None: by the name, where a loss and an error rate are better low.
+
+    Raises:
+        ValueError: for another mode.
     """
 
-    def __init__(self, monitor: str = "validation_loss") -> None:
+    def __init__(self, monitor: str = "validation_loss", mode: str | None = None) -> None:
+        if mode not in (None, "min", "max"):
+            raise ValueError(f"mode must be 'min', 'max' or None, got {mode!r}")
         self.monitor = monitor
+        self.mode = mode if mode is not None else mode_of(monitor)
         self.best: float | None = None
         self.epoch: int | None = None
         self._weights: dict[str, Tensor] = {}
+        self._validated = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep a copy when the metric is better than ever."""
-        value = trainer.callback_metrics.get(self.monitor)
-        if trainer.sanity_checking or value is None or not torch.isfinite(value):
-            return
-        if self.best is None or float(value) < self.best:
-            self.best, self.epoch = float(value), trainer.current_epoch
-            self._weights = {name: tensor.detach().clone() for name, tensor in _trained(pl_module).items()}
+        if not trainer.sanity_checking:
+            self._validated = True
+            self._keep_if_best(trainer, pl_module, trainer.current_epoch)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Where nothing is validated, look at what the epoch before has logged in the end."""
+        if not self._validated and trainer.current_epoch > 0:
+            self._keep_if_best(trainer, pl_module, trainer.current_epoch - 1)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the best weights back."""
+        if not self._validated:
+            self._keep_if_best(trainer, pl_module, trainer.current_epoch - 1)
+        if self.best is None and self.monitor not in trainer.callback_metrics:
+            raise ValueError(
+                f"{self.monitor!r} was never logged, so no weights are the best; logged are "
+                f"{', '.join(sorted(trainer.callback_metrics)) or 'no figures'}"
+            )
         with torch.no_grad():
             for name, tensor in _trained(pl_module).items():
                 if name in self._weights:
                     tensor.copy_(self._weights[name])
         self._weights = {}
+
+    def _keep_if_best(self, trainer: pl.Trainer, module: pl.LightningModule, epoch: int) -> None:
+        value = trainer.callback_metrics.get(self.monitor)
+        if value is None or not torch.isfinite(value):
+            return
+        new = float(value)
+        if self.best is None or (new < self.best if self.mode == "min" else new > self.best):
+            self.best, self.epoch = new, epoch
+            self._weights = {name: tensor.detach().clone() for name, tensor in _trained(module).items()}
+
+
+def mode_of(monitor: str) -> str:
+    """Whether a metric is better low, `"min"`, or high, `"max"`, by its name."""
+    return "min" if "loss" in monitor or monitor.endswith("equal_error_rate") else "max"
 
 
 def _trained(module: pl.LightningModule) -> dict[str, Tensor]:

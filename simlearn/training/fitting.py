@@ -14,8 +14,9 @@ from pytorch_lightning.callbacks import EarlyStopping
 from simlearn.data import GroupSimilarityDataLoader, LabelSimilarityDataLoader, SimilarityDataLoader
 from simlearn.losses.class_loss import class_losses
 from simlearn.training.arguments import check_arguments, check_trainable, check_trainer
-from simlearn.training.callbacks import BestWeights, FitProgressBar
+from simlearn.training.callbacks import BestWeights, FitProgressBar, mode_of
 from simlearn.training.checks import check_data, check_kind
+from simlearn.training.space_health import SpaceHealth
 from simlearn.training.trainable_model import TrainableModel
 
 _EPOCHS_WITHOUT_VALIDATION = 10
@@ -33,6 +34,7 @@ def trainer_defaults(
     trainable_model: TrainableModel | None = None,
     train_dataloader: SimilarityDataLoader | None = None,
     val_dataloader: SimilarityDataLoader | None = None,
+    monitor: str | None = None,
 ) -> dict[str, Any]:
     """The arguments of the Trainer that `fit` makes, to change and build your own.
 
@@ -47,19 +49,21 @@ def trainer_defaults(
         trainable_model: not needed yet.
         train_dataloader: sets how often is logged.
         val_dataloader: with it training ends when `validation_loss` has not fallen for 3 epochs, or after 100;
-            without it after 10.
+            without it, and without `monitor`, after 10.
+        monitor: the figure that training goes by, in place of `validation_loss`.
 
     Returns:
         Keyword arguments of `pytorch_lightning.Trainer`; `callbacks` is a list.
     """
-    callbacks: list[pl.Callback] = [FitProgressBar()]
-    if val_dataloader is not None:
-        callbacks.append(EarlyStopping("validation_loss", patience=_PATIENCE))
+    callbacks: list[pl.Callback] = [FitProgressBar(), SpaceHealth()]
+    monitor = "validation_loss" if monitor is None and val_dataloader is not None else monitor
+    if monitor is not None:
+        callbacks.append(EarlyStopping(monitor, patience=_PATIENCE, mode=mode_of(monitor)))
     arguments: dict[str, Any] = {
         "callbacks": callbacks,
         "accelerator": "auto",
         "devices": 1,
-        "max_epochs": _EPOCHS_WITHOUT_VALIDATION if val_dataloader is None else _MOST_EPOCHS,
+        "max_epochs": _EPOCHS_WITHOUT_VALIDATION if monitor is None else _MOST_EPOCHS,
         "enable_model_summary": False,
         "enable_checkpointing": False,
         "logger": False,
@@ -76,6 +80,7 @@ def fit(
     *,
     trainer: pl.Trainer | None = None,
     ckpt_path: str | None = None,
+    monitor: str | None = None,
 ) -> None:
     """Train a model.
 
@@ -89,18 +94,26 @@ def fit(
         val_dataloader: the validation data.
         trainer: a Lightning Trainer on a single device or with a DDP strategy.
         ckpt_path: a checkpoint to resume from, also from the middle of an epoch.
+        monitor: the figure by which training stops and the best weights are chosen, such as `"search_ndcg@10"` of an
+            evaluator or `"rp@1_validation"` of an attached metric; None for `validation_loss`. A loss and an error
+            rate are better low, all else high. Only without a trainer of yours.
 
     Raises:
         TypeError: for arguments of the wrong kind, and samples of a kind that the loss does not take.
         ValueError: when there is nothing to train, or the data cannot teach it; and for a Trainer that has finished.
         NotImplementedError: for strategies that simlearn was never tested with.
     """
+    if monitor is not None and trainer is not None:
+        raise ValueError(
+            "monitor= is for the trainer that fit makes; give yours ModelCheckpoint, EarlyStopping or "
+            f"BestWeights(monitor={monitor!r})"
+        )
     train, validation = check_arguments(trainable_model, train_dataloader, val_dataloader, trainer)
     with _quiet(trainer is None):
         if trainer is None:
-            arguments = trainer_defaults(trainable_model, train, validation)
-            if validation is not None:
-                arguments["callbacks"].append(BestWeights())
+            arguments = trainer_defaults(trainable_model, train, validation, monitor)
+            if monitor is not None or validation is not None:
+                arguments["callbacks"].append(BestWeights(monitor or "validation_loss"))
             else:
                 print(f"No validation data: training for {_EPOCHS_WITHOUT_VALIDATION} epochs.")
             trainer = pl.Trainer(**arguments)
@@ -152,7 +165,7 @@ def _write_card(
     if "train_loss" in figures:
         card.scores["train_loss"] = float(figures["train_loss"])
     if best is not None and best.best is not None:
-        card.scores["validation_loss"] = best.best
+        card.scores[best.monitor] = best.best
     elif "validation_loss" in figures:
         card.scores["validation_loss"] = float(figures["validation_loss"])
 

@@ -64,15 +64,16 @@ class Session:
             self.model.tower("query").collator(),
             None if self.model.is_symmetric else self.model.tower("document").collator(),
             self.loss.relation_check(training),
-            self._lookups("query"),
-            self._lookups("document"),
+            self.lookups("query"),
+            self.lookups("document"),
             self.chunk_size,
             self.chunk_tokens,
         )
         table = self._tables.get(stage)
         return loader.bind(collator, training=training, rank=rank, world_size=world_size, table=table)
 
-    def _lookups(self, role: Role) -> Lookups:
+    def lookups(self, role: Role) -> Lookups:
+        """For each part of a tower that is cached, by name: from its objects to their rows, or tokens."""
         caches = (self.tokens, self.cache)
         return {name: lookup for cache in caches if cache is not None for name, lookup in cache.lookups(role).items()}
 

@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from simlearn.cache import CacheConfig
 from simlearn.data import Batch, BoundLoader, SimilarityDataLoader
-from simlearn.encoders.towers import ROLES, EncoderSpec, Role, plan
-from simlearn.heads import EmptyHead, EncoderHead
-from simlearn.losses import LossResult, SimilarityLoss
+from simlearn.evaluation import AttachedMetric
+from simlearn.losses import LossResult
 from simlearn.losses.gathering import gather_batch
-from simlearn.models import SimilarityModel
-from simlearn.negatives import CrossBatchMemory, XbmConfig
 from simlearn.relations import Relation
-from simlearn.scoring import DistanceScorer, Scorer
+from simlearn.training.epoch_evaluation import EpochEvaluation
 from simlearn.training.epoch_sums import EpochSums
 from simlearn.training.frozen_weights import remove_frozen, restore_frozen
+from simlearn.training.metric_log import MetricLog
 from simlearn.training.optimization import default_optimizer, forgotten, linear_warmup
+from simlearn.training.recipe import ModelRecipe
 from simlearn.training.session import Session
 from simlearn.training.stage import TrainStage
 
 
-class TrainableModel(pl.LightningModule):
+class TrainableModel(ModelRecipe):
     """Subclass it, say how to build the parts, and hand it to `simlearn.fit`.
 
     Attributes that the `configure_...` methods need must be set before `super().__init__()`.
@@ -65,47 +62,16 @@ class TrainableModel(pl.LightningModule):
         self.warmup = warmup
         self.encode_chunk_size = encode_chunk_size
         self.encode_chunk_tokens = encode_chunk_tokens
-        self.loss: SimilarityLoss = _checked(self.configure_loss(), SimilarityLoss, "configure_loss")
-        self.model = self._build()
-        xbm = self.configure_xbm()
-        self.memory = None if xbm is None else CrossBatchMemory(_checked(xbm, XbmConfig, "configure_xbm"), self.loss)
+        self.loss = self._build_loss()
+        self.model = self._build_model(self.loss)
+        self.memory = self._build_memory(self.loss)
         self.cache_config = self.configure_caches()
         self._session: Session | None = None
         self._sums = EpochSums()
+        self._metrics = MetricLog(self.configure_metrics())
+        self._evaluation: EpochEvaluation | None = None
 
-    # What a user defines
-
-    def configure_encoders(self) -> EncoderSpec:
-        """The encoders: one, a dictionary (concatenated), `Field`, `Fields` or `TwoTower(query=..., document=...)`."""
-        raise NotImplementedError(f"{type(self).__name__} must define configure_encoders")
-
-    def configure_head(self, input_embedding_size: int) -> EncoderHead:
-        """The head on top of the encoders; called for each tower. Default: none (`EmptyHead`)."""
-        return EmptyHead(input_embedding_size)
-
-    def configure_query_head(self, input_embedding_size: int) -> EncoderHead:
-        """The head of the query tower, where it differs. Default: `configure_head`."""
-        return self.configure_head(input_embedding_size)
-
-    def configure_document_head(self, input_embedding_size: int) -> EncoderHead:
-        """The head of the document tower, where it differs. Default: `configure_head`."""
-        return self.configure_head(input_embedding_size)
-
-    def configure_loss(self) -> SimilarityLoss:
-        """The loss."""
-        raise NotImplementedError(f"{type(self).__name__} must define configure_loss")
-
-    def configure_scorer(self) -> Scorer | None:
-        """How embeddings compare. Default: by the loss's distance, and by cosine where it names none."""
-        return None
-
-    def configure_caches(self) -> CacheConfig | None:
-        """Which frozen encoders are cached. Default: none."""
-        return None
-
-    def configure_xbm(self) -> XbmConfig | None:
-        """How batches are compared with earlier ones (cross-batch memory). Default: not at all."""
-        return None
+    # What a user may define besides
 
     def configure_optimizers(self) -> Any:
         """The optimiser and its schedule, as Lightning takes them. Default: AdamW with linear warm-up.
@@ -149,38 +115,6 @@ class TrainableModel(pl.LightningModule):
         if self._trainer is not None:
             self.trainer.strategy.barrier("save_servable")
 
-    # How it is built
-
-    def _build(self) -> SimilarityModel:
-        parts = plan(self.configure_encoders())
-        sizes = {
-            role: sum(parts.encoders[part.encoder].embedding_size for part in getattr(parts, role)) for role in ROLES
-        }
-        if parts.is_symmetric:
-            heads: dict[Role, EncoderHead] = {"query": self.configure_head(sizes["query"])}
-        else:
-            heads = {
-                "query": self.configure_query_head(sizes["query"]),
-                "document": self.configure_document_head(sizes["document"]),
-            }
-        for head in heads.values():
-            _checked(head, EncoderHead, "configure_head")
-        model = SimilarityModel(parts, heads, self._resolve_scorer())
-        model.card.name = type(self).__name__
-        return model
-
-    def _resolve_scorer(self) -> Scorer:
-        scorer, distance = self.configure_scorer(), self.loss.distance
-        if scorer is None:
-            return self.loss.scorer()
-        _checked(scorer, Scorer, "configure_scorer")
-        if distance is not None and getattr(scorer, "distance", None) is not distance:
-            name = scorer.distance.value if isinstance(scorer, DistanceScorer) else type(scorer).__name__
-            raise ValueError(
-                f"the loss compares by {distance.value}, the model's scorer by {name}; name the distance in one place"
-            )
-        return scorer
-
     # How it is trained; `simlearn.fit` calls these
 
     def use_loaders(self, train: SimilarityDataLoader | None, validation: SimilarityDataLoader | None) -> None:
@@ -189,6 +123,12 @@ class TrainableModel(pl.LightningModule):
         loaders = {stage: loader for stage, loader in given.items() if loader is not None}
         chunks = self.encode_chunk_size, self.encode_chunk_tokens
         self._session = Session(self.model, self.loss, loaders, *chunks) if loaders else None
+        self._evaluation = None
+
+    @property
+    def attached_metrics(self) -> list[AttachedMetric]:
+        """What `configure_metrics` returned."""
+        return self._metrics.metrics
 
     def train_dataloader(self) -> Any:
         """The bound training loader; see `use_loaders`."""
@@ -219,6 +159,11 @@ class TrainableModel(pl.LightningModule):
             )
         if self.cache_config is not None:
             self._data.fill_cache(self.cache_config, progress=self.trainer.progress_bar_callback is not None)
+        if self._session is not None:
+            kinds = {loader.relation for loader in self._session.loaders.values()}
+            self._metrics.start(kinds, not self.model.is_symmetric, self.device)
+            self._evaluation = EpochEvaluation(self.configure_evaluators(), self._session)
+            self._evaluation.prepare()
 
     def on_train_start(self) -> None:
         """Set train mode: Lightning leaves modules as they are, and pretrained ones come in eval mode."""
@@ -252,6 +197,7 @@ class TrainableModel(pl.LightningModule):
             self.log("train_loss", value.detach(), prog_bar=True, batch_size=batch.size)
         else:
             self._sums.add(f"{stage}_loss", value, batch.size)
+        self._metrics.step(self, self._sums, stage, (queries, documents), relation, batch.size)
         self.process_results(queries.values, relation, batch_idx, stage, document_embeddings=documents.values)
         return value
 
@@ -266,16 +212,26 @@ class TrainableModel(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log what the epoch's steps counted."""
         self._log_sums(TrainStage.TRAIN)
+        if self._session is not None and TrainStage.VALIDATION not in self._session.loaders:
+            self._evaluate()
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean validation loss over all samples of all processes, and the counts."""
         self._log_sums(TrainStage.VALIDATION)
+        if not self.trainer.sanity_checking:
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        if self._evaluation is not None:
+            for name, value in self._evaluation.run().items():
+                self.log(name, value)
 
     def _log_sums(self, stage: TrainStage) -> None:
         """The loss as a mean, counts as they are. In training every process has seen the global batch."""
         for name, (total, weight) in self._sums.take(f"{stage}_", stage is not TrainStage.TRAIN).items():
             is_loss = name == f"{stage}_loss"
             self.log(name, total / weight if is_loss else total, prog_bar=is_loss)
+        self._metrics.finish(self, self._sums, stage)
 
     def _warmup_steps(self) -> int:
         if self.warmup >= 1 or self.warmup == 0:
@@ -302,9 +258,3 @@ class TrainableModel(pl.LightningModule):
         restore_frozen(self.model, checkpoint)
         if self.memory is not None:  # switched on only now, it starts empty
             checkpoint["state_dict"].setdefault("memory._extra_state", {})
-
-
-def _checked(value: Any, kind: type, method: str) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError(f"{method} must return a {kind.__name__}, got {type(value).__name__}")
-    return value

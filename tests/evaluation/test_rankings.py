@@ -46,3 +46,15 @@ def test_what_is_refused() -> None:
         Ranking.of(torch.tensor([[2]]), Qrels.from_lists([[2]]), relevance_level=0)
     with pytest.raises(ValueError, match="N = 1"):
         Ranking.of(torch.tensor([[2], [1]]), Qrels.from_lists([[2]]))
+
+
+def test_judgements_of_some_queries() -> None:
+    qrels = Qrels.from_lists([[3], [], [0, 2], [1]], [[1.0], [], [2.0, 0.0], [3.0]])
+    some = qrels.take(torch.tensor([2, 0, 1]))
+    assert some.offsets.tolist() == [0, 2, 3, 3]
+    assert some.documents.tolist() == [0, 2, 3] and some.values.tolist() == [2.0, 0.0, 1.0]
+
+
+def test_rankings_of_hits() -> None:
+    ranking = Ranking.of_hits(torch.tensor([[True, False], [False, False]]), torch.tensor([3, 0]))
+    assert ranking.n_relevant.tolist() == [3, 0] and ranking.relevant.tolist() == [[True, False], [False, False]]

@@ -14,6 +14,8 @@ from simlearn.evaluation.modules.examples import Examples
 from simlearn.evaluation.modules.gathering import gather_state
 from simlearn.scoring import DistanceScorer, Scorer
 
+_STATES = ("vectors", "partners", "groups", "scores", "ids")
+
 
 class BaseMetric(torchmetrics.Metric):
     """A metric over everything seen since `reset`, in all processes; called, it also gives the value of one batch.
@@ -38,13 +40,15 @@ class BaseMetric(torchmetrics.Metric):
     ) -> None:
         super().__init__(dist_sync_fn=gather_state, **options)
         self.scorer = DistanceScorer(distance_metric_name) if scorer is None else scorer
-        for name in ("vectors", "partners", "groups", "scores", "ids"):
+        for name in _STATES:
             self.add_state(name, default=[], dist_reduce_fx="cat")
         self.vectors: list[Tensor] | Tensor
         self.partners: list[Tensor] | Tensor
         self.groups: list[Tensor] | Tensor
         self.scores: list[Tensor] | Tensor
         self.ids: list[Tensor] | Tensor
+        self.distinguish = False
+        """Whether first objects of pairs only look for second ones, as where each side has a tower of its own."""
 
     def update(
         self,
@@ -96,6 +100,27 @@ class BaseMetric(torchmetrics.Metric):
         """The value over everything seen."""
         return self.measure(self._examples())
 
+    def measure_batch(self, embeddings: Tensor, **targets: Any) -> Tensor:
+        """The value of one batch by itself, in this process alone; what was seen before is kept as it is.
+
+        Args:
+            embeddings: as for `update`.
+            **targets: likewise.
+        """
+        kept = {name: getattr(self, name) for name in _STATES}
+        try:
+            for name in _STATES:
+                setattr(self, name, [])
+            BaseMetric.update(self, embeddings, **targets)  # not torchmetrics' wrapper, which counts updates
+            return self.measure(self._examples())
+        finally:
+            for name, state in kept.items():
+                setattr(self, name, state)
+
+    def values(self, examples: Examples) -> Tensor | None:
+        """The values (Q,) of the objects that are ranked for, NaN for none; None where there are none."""
+        return None
+
     def evaluate(self) -> Tensor:
         """The same as `compute`, under the name that Quaterion gave it."""
         value: Tensor = self.compute()
@@ -123,7 +148,8 @@ class BaseMetric(torchmetrics.Metric):
             return Examples.from_groups(Embeddings(vectors), groups, ids, self.scorer)
         if partners is None or scores is None:
             raise ValueError(f"{type(self).__name__} has neither groups nor pairs")
-        return Examples.from_pairs(Embeddings(vectors), Embeddings(partners), scores, ids, self.scorer)
+        pair = Embeddings(vectors), Embeddings(partners)
+        return Examples.from_pairs(*pair, scores, ids, self.scorer, self.distinguish)
 
 
 def _joined(state: list[Tensor] | Tensor) -> Tensor | None:

@@ -48,8 +48,12 @@ class RankingMetric(BaseMetric):
 
     def measure(self, examples: Examples) -> Tensor:
         """The reduced values of all objects; NaN where none has a value."""
+        return self._reduce(self.values(examples))
+
+    def values(self, examples: Examples) -> Tensor:
+        """The values (Q,) of the objects that are ranked for; NaN for those without."""
         depth = self.metric.depth(examples.most_relevant, max(1, len(examples.objects) - 1))
-        return self._reduce(self.metric(examples.rank(depth)))
+        return self.metric(examples.rank(depth))
 
     def _reduce(self, values: Tensor) -> Tensor:
         missing = values.isnan()
@@ -174,6 +178,10 @@ class KNNAccuracy(BaseMetric):
 
     def measure(self, examples: Examples) -> Tensor:
         """The share of objects, a scalar."""
-        if examples.groups is None:
+        return self.values(examples).nanmean()
+
+    def values(self, examples: Examples) -> Tensor:
+        """(Q,) 1 or 0 for the objects that are ranked for; NaN for one without a neighbour."""
+        if examples.groups is None or examples.query_groups is None:
             raise ValueError("KNNAccuracy takes groups, not pairs")
-        return knn_accuracy(examples.search(self.k).indices, examples.groups).nanmean()
+        return knn_accuracy(examples.search(self.k).indices, examples.query_groups, examples.groups)

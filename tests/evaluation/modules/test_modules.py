@@ -166,3 +166,24 @@ def test_what_does_not_fit() -> None:
 def test_pure_metrics_load_no_torchmetrics() -> None:
     code = "import simlearn.evaluation, simlearn.evaluation.pairs, sys; print('torchmetrics' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_a_batch_by_itself_leaves_what_was_seen_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    metric, groups = RetrievalRPrecision(), torch.arange(12) // 3
+    first, second = torch.randn(12, 4, generator=generator), torch.randn(12, 4, generator=generator)
+    metric.update(first, groups=groups)
+    alone = RetrievalRPrecision()
+    assert torch.equal(metric.measure_batch(second, groups=groups), alone(second, groups=groups))
+    alone.reset()
+    assert torch.equal(metric.compute(), alone(first, groups=groups))
+
+
+def test_distinguish_ranks_second_objects_for_first_ones() -> None:
+    embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.01], [1.0, 0.5], [1.0, -0.9]])
+    targets = {"labels": torch.ones(2), "pairs": torch.tensor([[0, 2], [1, 3]])}
+    metric = RetrievalPrecision(k=1, reduce_func=None)
+    assert metric(embeddings, **targets).tolist() == [0.0, 0.0, 0.0, 0.0]
+    metric.distinguish = True
+    metric.reset()
+    assert metric(embeddings, **targets).tolist() == [1.0, 0.0]

@@ -1,0 +1,109 @@
+"""What a user says of a model: its encoders, head and loss, and whatever else it should have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+
+from simlearn.cache import CacheConfig
+from simlearn.encoders.towers import ROLES, EncoderSpec, Role, plan
+from simlearn.evaluation import AttachedMetric, BaseEvaluator
+from simlearn.heads import EmptyHead, EncoderHead
+from simlearn.losses import SimilarityLoss
+from simlearn.models import SimilarityModel
+from simlearn.negatives import CrossBatchMemory, XbmConfig
+from simlearn.scoring import DistanceScorer, Scorer
+
+
+class ModelRecipe(pl.LightningModule):
+    """The `configure_...` methods of `TrainableModel`, and what is built from what they return."""
+
+    def configure_encoders(self) -> EncoderSpec:
+        """The encoders: one, a dictionary (concatenated), `Field`, `Fields` or `TwoTower(query=..., document=...)`."""
+        raise NotImplementedError(f"{type(self).__name__} must define configure_encoders")
+
+    def configure_head(self, input_embedding_size: int) -> EncoderHead:
+        """The head on top of the encoders; called for each tower. Default: none (`EmptyHead`)."""
+        return EmptyHead(input_embedding_size)
+
+    def configure_query_head(self, input_embedding_size: int) -> EncoderHead:
+        """The head of the query tower, where it differs. Default: `configure_head`."""
+        return self.configure_head(input_embedding_size)
+
+    def configure_document_head(self, input_embedding_size: int) -> EncoderHead:
+        """The head of the document tower, where it differs. Default: `configure_head`."""
+        return self.configure_head(input_embedding_size)
+
+    def configure_loss(self) -> SimilarityLoss:
+        """The loss."""
+        raise NotImplementedError(f"{type(self).__name__} must define configure_loss")
+
+    def configure_scorer(self) -> Scorer | None:
+        """How embeddings compare. Default: by the loss's distance, and by cosine where it names none."""
+        return None
+
+    def configure_caches(self) -> CacheConfig | None:
+        """Which frozen encoders are cached. Default: none."""
+        return None
+
+    def configure_xbm(self) -> XbmConfig | None:
+        """How batches are compared with earlier ones (cross-batch memory). Default: not at all."""
+        return None
+
+    def configure_metrics(self) -> AttachedMetric | Sequence[AttachedMetric]:
+        """Metrics of pairs or groups, logged each epoch as `<name>_train` and `<name>_validation`. Default: none."""
+        return []
+
+    def configure_evaluators(self) -> Mapping[str, BaseEvaluator]:
+        """Evaluators run each epoch on data of their own, logged as `<name>_<metric>`. Default: none.
+
+        Each runs after validation, or after the epoch where there is no validation data. A checkpoint, early stopping
+        and `fit(monitor=...)` can go by any of their figures.
+        """
+        return {}
+
+    def _build_loss(self) -> SimilarityLoss:
+        loss: SimilarityLoss = _checked(self.configure_loss(), SimilarityLoss, "configure_loss")
+        return loss
+
+    def _build_model(self, loss: SimilarityLoss) -> SimilarityModel:
+        parts = plan(self.configure_encoders())
+        sizes = {
+            role: sum(parts.encoders[part.encoder].embedding_size for part in getattr(parts, role)) for role in ROLES
+        }
+        if parts.is_symmetric:
+            heads: dict[Role, EncoderHead] = {"query": self.configure_head(sizes["query"])}
+        else:
+            heads = {
+                "query": self.configure_query_head(sizes["query"]),
+                "document": self.configure_document_head(sizes["document"]),
+            }
+        for head in heads.values():
+            _checked(head, EncoderHead, "configure_head")
+        model = SimilarityModel(parts, heads, self._build_scorer(loss))
+        model.card.name = type(self).__name__
+        return model
+
+    def _build_scorer(self, loss: SimilarityLoss) -> Scorer:
+        scorer, distance = self.configure_scorer(), loss.distance
+        if scorer is None:
+            return loss.scorer()
+        _checked(scorer, Scorer, "configure_scorer")
+        if distance is not None and getattr(scorer, "distance", None) is not distance:
+            name = scorer.distance.value if isinstance(scorer, DistanceScorer) else type(scorer).__name__
+            raise ValueError(
+                f"the loss compares by {distance.value}, the model's scorer by {name}; name the distance in one place"
+            )
+        return scorer
+
+    def _build_memory(self, loss: SimilarityLoss) -> CrossBatchMemory | None:
+        config = self.configure_xbm()
+        return None if config is None else CrossBatchMemory(_checked(config, XbmConfig, "configure_xbm"), loss)
+
+
+def _checked(value: Any, kind: type, method: str) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{method} must return a {kind.__name__}, got {type(value).__name__}")
+    return value
