@@ -65,7 +65,8 @@ class FunctionSearch(TrainableModel):
         return MultipleNegativesRankingLoss(scale=20.0, symmetric=True)
 
     def configure_caches(self) -> CacheConfig:
-        return CacheConfig()  # "meaning" is frozen: each text is encoded once, not once an epoch
+        # "meaning" is frozen: each text is encoded once, not once an epoch, nor once a run.
+        return CacheConfig(save_dir="embedding-cache")
 
 
 def pairs(functions: list[Function]) -> list[SimilarityPairSample]:
