@@ -1,9 +1,10 @@
-"""Recognise digits that were never seen in training.
+"""Put pictures of the same digit close together, and ask what that is worth for digits never seen.
 
     python examples/digits.py
 
-A model learns from scikit-learn's digits 0 to 6 what makes two pictures show the same digit. Digits 7, 8 and 9 are the
-test: the nearest pictures of such a digit should show it too.
+A model learns from half of scikit-learn's digits 0 to 6 what makes two pictures show the same digit. It is compared
+with the bare pixels twice: on the other half, where it is far better, and on the digits 7, 8 and 9, where it is not.
+Seven groups teach a model these seven; to be good on groups that it never saw it needs many more.
 """
 
 from __future__ import annotations
@@ -91,7 +92,6 @@ def main() -> None:
     pictures = pictures.reshape(-1, 8, 8)[: 500 if arguments.small else None]
     labels = labels[: len(pictures)]
     known = [SimilarityGroupSample(p, int(d)) for p, d in zip(pictures, labels, strict=True) if d in TRAINED]
-    unseen = np.isin(labels, UNSEEN)
 
     torch.manual_seed(0)
     model = DigitModel()
@@ -100,13 +100,14 @@ def main() -> None:
         train_dataloader=GroupSimilarityDataLoader(known[::2], batch_size=56, samples_per_group=8),
         val_dataloader=GroupSimilarityDataLoader(known[1::2], batch_size=500),
     )
-    test = [SimilarityGroupSample(p, int(d)) for p, d in zip(pictures[unseen], labels[unseen], strict=True)]
-    evaluator = GroupEvaluator(test, metrics=["r_precision", "map@r", "knn_accuracy@5"], batch_size=256)
-    raw = simlearn.evaluate(evaluator, model=pixels)
-    trained = simlearn.evaluate(evaluator, model=model)
-    print(f"\nOn the digits {', '.join(map(str, UNSEEN))}, which training never saw, before and after:\n")
-    print(trained.compare(raw))
-    model.save_servable(arguments.output, scores={f"{name} on unseen digits": value for name, value in trained.items()})
+    strangers = [SimilarityGroupSample(p, int(d)) for p, d in zip(pictures, labels, strict=True) if d in UNSEEN]
+    scores = {}
+    for name, samples in (("new pictures of known digits", known[1::2]), ("digits never seen", strangers)):
+        evaluator = GroupEvaluator(samples, metrics=["r_precision", "map@r", "knn_accuracy@5"], batch_size=256)
+        before, after = (simlearn.evaluate(evaluator, model=one) for one in (pixels, model))
+        print(f"\nPixels and model, {name}:\n\n{after.compare(before)}")
+        scores |= {f"{metric}, {name}": value for metric, value in after.items()}
+    model.save_servable(arguments.output, scores=scores)
     print(f"\nSaved; load it with SimilarityModel.load({arguments.output!r}, classes=(PixelEncoder,)).")
 
 
