@@ -9,13 +9,15 @@ by W.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+_Done = TypeVar("_Done")
 
 
 def is_distributed() -> bool:
@@ -122,10 +124,29 @@ def gather_objects(value: Any) -> list[Any]:
     return values
 
 
-def barrier() -> None:
-    """Wait until every process is here."""
-    if is_distributed():
-        dist.barrier()
+def together(work: Callable[[], _Done], what: str) -> _Done:
+    """Do a process's own part of some work, and wait for the others; when one fails all do, and none waits for ever.
+
+    Args:
+        work: does it, without collectives.
+        what: the name of the work, for the message.
+
+    Raises:
+        RuntimeError: when it failed in another process.
+    """
+    failure: Exception | None = None
+    done: list[_Done] = []
+    try:
+        done.append(work())
+    except Exception as error:
+        failure = error
+    failures = gather_objects(None if failure is None else f"{type(failure).__name__}: {failure}")
+    if failure is not None:
+        raise failure
+    for process, told in enumerate(failures):
+        if told is not None:
+            raise RuntimeError(f"{what} failed in process {process}: {told}")
+    return done[0]
 
 
 def _bytes(tensor: Tensor) -> Tensor:

@@ -14,12 +14,12 @@ from torch import Tensor
 from simlearn.distributed import (
     all_reduce_min,
     all_reduce_sum,
-    barrier,
     exchange,
     gather,
     gather_parts,
     is_distributed,
     rank,
+    together,
     world_size,
 )
 
@@ -51,12 +51,30 @@ def test_one_process_is_left_as_it_is() -> None:
     assert gather_parts([tensor]) == [[tensor]]
     assert exchange([3, 4]) == [[3, 4]]
     assert (is_distributed(), world_size(), rank()) == (False, 1, 0)
-    barrier()
+    assert together(lambda: 3, "counting") == 3
 
 
 def who_am_i() -> tuple[bool, int, int]:
-    barrier()
     return is_distributed(), world_size(), rank()
+
+
+def fails_in_the_second() -> str:
+    def work() -> str:
+        if rank():
+            raise OSError("the disk is full")
+        return "done"
+
+    try:
+        return together(work, "writing")
+    except (OSError, RuntimeError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def test_when_one_process_fails_all_do() -> None:
+    assert run_on_two(fails_in_the_second, (), ()) == [
+        "RuntimeError: writing failed in process 1: OSError: the disk is full",
+        "OSError: the disk is full",
+    ]
 
 
 def test_two_processes_know_each_other() -> None:

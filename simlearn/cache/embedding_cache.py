@@ -16,13 +16,13 @@ from tqdm.auto import tqdm
 
 from simlearn import meta as columns
 from simlearn.cache.config import CacheConfig, CacheType, KeyExtractor
-from simlearn.cache.reading import CHUNK, RoleReader, keys_of, own_share, random_rows, read_in_chunks, together
+from simlearn.cache.reading import CHUNK, RoleReader, keys_of, own_share, random_rows, read_in_chunks
 from simlearn.cache.saved_rows import SavedRows
 from simlearn.cache.tables import Resident, TableName, open_tables, residence, table_name
 from simlearn.data import SampleTable, SimilarityDataLoader
 from simlearn.data import columns as label_columns
 from simlearn.data.columns import Columns, Ragged
-from simlearn.distributed import rank
+from simlearn.distributed import rank, together
 from simlearn.embeddings import Embeddings
 from simlearn.encoders.inputs import CachedRows, cast, move
 from simlearn.encoders.towers import Part, Role, TowerCollator
@@ -117,7 +117,7 @@ class EmbeddingCache:
             with suppress(OSError):  # when it was last used, for `prune`; a shared cache may be read-only
                 os.utime(saved.path)
         if known is None:
-            labels = together(lambda: self._encode_new(loader, readers, wants_table, progress))
+            labels = together(lambda: self._encode_new(loader, readers, wants_table, progress), "filling the cache")
             rows = {reader.role: reader.rows(self._find) for reader in readers}
             if wants_table:
                 known = label_columns.concatenate(labels), rows
@@ -167,7 +167,7 @@ class EmbeddingCache:
             self._flush()
             return []
 
-        together(encode_new)
+        together(encode_new, "filling the cache")
         rows = {part.name: self._find(part, np.concatenate(keys[part.name])) for part in parts if len(objects)}
         for part in parts:
             if part.name in rows:

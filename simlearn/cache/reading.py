@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +16,10 @@ from simlearn.cache.config import KeyExtractor
 from simlearn.data.columns import Ragged
 from simlearn.data.kinds import SampleKind
 from simlearn.data.sources import MapSource, StreamSource
-from simlearn.distributed import gather_objects, is_distributed, rank, world_size
+from simlearn.distributed import is_distributed, rank, world_size
 from simlearn.encoders.towers import Part, Role
 from simlearn.hashing import content_key
 from simlearn.store import as_keys
-
-_Done = TypeVar("_Done")
 
 CHUNK = 1024
 """Samples read, and their new objects sorted by length and encoded, at once."""
@@ -117,27 +115,6 @@ def own_share(new: NDArray[np.int64], keys: NDArray[np.uint8], sharded: bool) ->
         return new
     own: NDArray[np.int64] = new[keys[new, 0] % world_size() == rank()]
     return own
-
-
-def together(work: Callable[[], _Done]) -> _Done:
-    """Do the work, and wait for all processes; when one fails all do, where the others would wait for ever.
-
-    Raises:
-        RuntimeError: when it failed in another process.
-    """
-    failure: Exception | None = None
-    done: list[_Done] = []
-    try:
-        done.append(work())
-    except Exception as error:
-        failure = error
-    failures = gather_objects(None if failure is None else f"{type(failure).__name__}: {failure}")
-    if failure is not None:
-        raise failure
-    for process, told in enumerate(failures):
-        if told is not None:
-            raise RuntimeError(f"filling the cache failed in process {process}: {told}")
-    return done[0]
 
 
 def random_rows(size: int, count: int, seed: int) -> list[int]:

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from simlearn.cache.reading import keys_of, own_share, read_in_chunks, together
+from simlearn.cache.reading import keys_of, own_share, read_in_chunks
 from simlearn.cache.tables import shared_folder
 from simlearn.data import SimilarityDataLoader
-from simlearn.distributed import rank
+from simlearn.distributed import rank, together
 from simlearn.encoders.identity import code_of
 from simlearn.encoders.tokens import Tokenising, Tokens, same_features, tokenising
 from simlearn.encoders.towers import ROLES, Part, Role
@@ -100,8 +100,8 @@ class TokenCache:
         if not self._lookups:
             return
         # What one process tokenises another may look up, so nobody goes on before all are done.
-        samples = together(lambda: self._tokenize_new(loader, num_workers, progress))
-        together(lambda: _check(samples))
+        samples = together(lambda: self._tokenize_new(loader, num_workers, progress), "filling the token cache")
+        together(lambda: _check(samples), "checking the token cache")
 
     def _tokenize_new(
         self, loader: SimilarityDataLoader, num_workers: int, progress: bool

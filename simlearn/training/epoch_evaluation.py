@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from simlearn.distributed import gather_objects, is_distributed, rank, world_size
+from simlearn.distributed import is_distributed, rank, together, world_size
 from simlearn.embeddings import Embeddings, gather_embeddings
 from simlearn.encoders.inputs import CachedRows, Inputs
 from simlearn.encoders.towers import Role
@@ -80,19 +80,8 @@ class EpochEvaluation:
         if not is_distributed() or len(objects) < world_size():
             return self._embed(objects, role, slice(0, len(objects)), batch_size)
         bounds = [len(objects) * process // world_size() for process in range(world_size() + 1)]
-        own, failure = None, None
-        try:
-            own = self._embed(objects, role, slice(bounds[rank()], bounds[rank() + 1]), batch_size)
-        except Exception as error:  # the others would wait for this one's share for ever
-            failure = error
-        failures = gather_objects(None if failure is None else f"{type(failure).__name__}: {failure}")
-        if failure is not None:
-            raise failure
-        for process, told in enumerate(failures):
-            if told is not None:
-                raise RuntimeError(f"evaluation failed in process {process}: {told}")
-        if own is None:
-            raise RuntimeError("nothing was encoded")
+        share = slice(bounds[rank()], bounds[rank() + 1])
+        own = together(lambda: self._embed(objects, role, share, batch_size), "evaluation")
         sizes = [[after - before] for before, after in pairwise(bounds)]
         return gather_embeddings([own], sizes)[0]
 
