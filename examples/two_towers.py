@@ -13,7 +13,7 @@ import argparse
 
 import numpy as np
 from python_functions import collect, split
-from quickstart import packaged_encoder, pairs, reciprocal_ranks, report
+from quickstart import packaged_encoder, pairs, search
 
 import simlearn
 from simlearn import (
@@ -61,17 +61,18 @@ def main() -> None:
     rest, held_out = split(functions, held_out=200 if arguments.small else 500)
     train, validation = split(rest, held_out=100 if arguments.small else 250)
     model = TwoTowerSearch(arguments.model or packaged_encoder())
-    before = reciprocal_ranks(model.model, held_out)
+    evaluator = search(held_out)
+    before = simlearn.evaluate(evaluator, model=model)
     simlearn.fit(
         model,
         train_dataloader=PairsSimilarityDataLoader(pairs(train), batch_size=256),
         val_dataloader=PairsSimilarityDataLoader(pairs(validation), batch_size=256),
     )
-    print(f"\nFinding one of {len(held_out)} held-out functions, after training on {len(train)}:")
-    report("before", before)
-    figures = report("after", reciprocal_ranks(model.model, held_out))
+    after = simlearn.evaluate(evaluator, model=model)
+    print(f"\nFinding one of {len(held_out)} held-out functions, before and after training on {len(train)}:\n")
+    print(after.compare(before))
 
-    model.save_servable(arguments.output, scores=figures)
+    model.save_servable(arguments.output, scores=after)
     served = SimilarityModel.load(arguments.output)
     documents = served.encode_document([function.text for function in held_out], normalize=True)
     query = "the largest number"

@@ -8,9 +8,11 @@ import importlib.util
 import inspect
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -45,6 +47,15 @@ def run_on_two(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[
             raise AssertionError(f"process {rank} failed\n{answer}")
         answers.append(answer)
     return answers
+
+
+def kill_when(child: int, seen: Callable[[], bool]) -> None:
+    """Kill a forked process with SIGKILL as soon as something is seen of it, however slow the machine is."""
+    deadline = time.monotonic() + 60
+    while not seen() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 @cache

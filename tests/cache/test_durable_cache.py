@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from processes import kill_when
 from small_models import NumbersEncoder, SmallModel, groups, pairs, weights
 from torch.utils.data import Dataset
 
@@ -210,6 +210,10 @@ def test_a_fill_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
         cache = embedding_cache.EmbeddingCache(SlowModel(frozen=True).model, config)
         return cache, cache.fill(PairsSimilarityDataLoader(samples, batch_size=16), progress=False)
 
+    def committed() -> int:
+        (commit,) = [*tmp_path.glob("default-*/commit.json")] or [None]
+        return 0 if commit is None else len(DiskTable(commit.parent))
+
     kept = 0
     for _ in range(3):
         child = os.fork()
@@ -217,15 +221,10 @@ def test_a_fill_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
             torch.set_num_threads(1)
             fill()
             os._exit(0)
-        time.sleep(0.25)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        tables = list(tmp_path.glob("default-*"))
-        if tables:
-            rows = len(DiskTable(tables[0]))
-            assert rows >= kept, "what was committed stays"
-            kept = rows
-    assert kept, "three quarters of a second are enough for some"
+        kill_when(child, lambda before=kept: committed() > before)
+        rows = committed()
+        assert kept < rows < 512, "what was committed stays, and the rest was not done"
+        kept = rows
     cache, table = fill()
     encoder: Any = cache.model.encoders["default"]
     assert encoder.encoded == 512 - kept

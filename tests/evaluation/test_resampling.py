@@ -95,4 +95,4 @@ def test_a_thousand_resamples_of_ten_thousand_queries_are_cheap() -> None:
     values = np.random.default_rng(0).random((6, 10_000))
     start = time.perf_counter()
     resample([MeanStatistic(one) for one in values], 10_000, 1000, 0)
-    assert time.perf_counter() - start < 3.0  # about 0.2 s on one core
+    assert time.perf_counter() - start < 20.0  # about 0.2 s on one core; drawn one by one it would take minutes
