@@ -69,7 +69,8 @@ class Clock(pl.Callback):
 def run(count: int, epochs: int, folder: str | None) -> dict[str, Any]:
     """Train, and tell how long each part took."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    samples = [SimilarityPairSample(function.description, function.text) for function in collect(("stdlib",), limit=count)]
+    functions = collect(("stdlib",), limit=count)
+    samples = [SimilarityPairSample(function.description, function.text) for function in functions]
     model, clock = Search(folder), Clock()
     trainer = pl.Trainer(
         max_epochs=epochs, callbacks=[clock], logger=False, enable_checkpointing=False, enable_progress_bar=False
