@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simlearn.data.embedding_objects import model_in
 from simlearn.data.object_ids import ObjectIds
 from simlearn.data.similarity_data_loader import SimilarityDataLoader
 from simlearn.embeddings import Embeddings
 from simlearn.encoders.towers import Role
-from simlearn.models import SimilarityModel
 from simlearn.scoring import CosineScorer, Scorer
 
 Encode: TypeAlias = Callable[[list[Any], Role], Any]
@@ -33,9 +33,8 @@ def encoder_of(model: Any, scorer: Scorer | None, batch_size: int, show_progress
     Raises:
         TypeError: for anything else.
     """
-    inner = model if isinstance(model, SimilarityModel) else getattr(model, "model", None)
-    if isinstance(inner, SimilarityModel):
-        found = inner
+    found = model_in(model)
+    if found is not None:
 
         def embed(objects: list[Any], role: Role) -> Embeddings:
             return found.embed(objects, role, batch_size=batch_size, show_progress=show_progress)

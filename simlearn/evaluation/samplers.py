@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from simlearn.data.embedding_objects import model_in
 from simlearn.embeddings import Embeddings
 from simlearn.evaluation.encode import Encode, ObjectSet, encoder_of, samples_of
 from simlearn.hashing import stable_id
-from simlearn.models import SimilarityModel
 from simlearn.samples import SimilarityGroupSample, SimilarityPairSample
 from simlearn.scoring import Scorer
 
@@ -150,8 +150,8 @@ class PairSampler(BaseSampler):
         Raises:
             ValueError: for a model with two towers without `distinguish`.
         """
-        inner = model if isinstance(model, SimilarityModel) else getattr(model, "model", None)
-        if isinstance(inner, SimilarityModel) and not inner.is_symmetric and not self.distinguish:
+        inner = model_in(model)
+        if inner is not None and not inner.is_symmetric and not self.distinguish:
             raise ValueError("a model with two towers cannot rank queries among queries: PairSampler(distinguish=True)")
         samples = samples_of(dataset, SimilarityPairSample)
         encode, ids = self._encoder(model), range(len(samples))

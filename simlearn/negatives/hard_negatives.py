@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from simlearn.data.embedding_objects import Encode, embed_objects
+from simlearn.data.embedding_objects import Encode, embed_objects, model_in
 from simlearn.data.share import Share
 from simlearn.distributed import all_reduce_sum, gather, rank, world_size
 from simlearn.embeddings import Embeddings, gather_embeddings
 from simlearn.encoders.towers import Role
-from simlearn.models import SimilarityModel
 from simlearn.negatives.known import Known
 from simlearn.negatives.mining import MiningConfig, MiningCounts, mine
 from simlearn.samples import SimilarityPairSample, SimilarityRankingSample
@@ -101,8 +100,9 @@ class HardNegatives(Dataset[SimilarityRankingSample]):
         Raises:
             ValueError: for NaN or infinite embeddings, or a function that returns more or fewer than it was given.
         """
-        if scorer is None and isinstance(encode, SimilarityModel):
-            scorer = encode.scorer
+        model = model_in(encode)
+        if scorer is None and model is not None:
+            scorer = model.scorer
         known, share = self.known, Share(rank(), world_size())
         queries = _encoded(encode, known.queries, "query", share)
         documents = _encoded(encode, known.documents, "document", share).to(queries.device)

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simlearn.data.embedding_objects import Encode, embed_objects
+from simlearn.data.embedding_objects import Encode, embed_objects, model_in
 from simlearn.embeddings import Embeddings
 from simlearn.evaluation.health import Health
 from simlearn.evaluation.look.look import Look, NeighbourList
 from simlearn.evaluation.look.plane import Method
 from simlearn.evaluation.rankings import Qrels, Ranking
 from simlearn.evaluation.retrieval import ndcg
-from simlearn.models import SimilarityModel
 from simlearn.scoring import CosineScorer, Scorer
 from simlearn.search import Ragged, top_k
 
@@ -78,7 +77,8 @@ def look_at(
     if labels is not None and len(labels) != len(corpus):
         raise ValueError(f"{len(corpus)} documents need as many labels, got {len(labels)}")
     if scorer is None:
-        scorer = encode.scorer if isinstance(encode, SimilarityModel) else CosineScorer()
+        model = model_in(encode)
+        scorer = CosineScorer() if model is None else model.scorer
     asked = embed_objects(encode, list(queries), "query")
     documents = embed_objects(encode, list(corpus), "document").to(asked.device)
     found = top_k(asked, documents, min(_DEPTH, len(corpus)), scorer)
