@@ -187,10 +187,16 @@ def read_order(folder: Path, generation: str) -> NDArray[np.int64]:
     Raises:
         LoadError: when it is damaged, or of another generation.
     """
-    order = read_sealed(folder / ORDER / ORDER_FILE)
-    if order["generation"] != generation:
-        raise LoadError(f"{folder} was pruned or repaired since its objects were encoded; {_CURE}")
-    return _read_rows(folder / ORDER / _ROWS_FILE, int(order["objects"]), order["rows_checksum"])
+    while True:
+        order = read_sealed(folder / ORDER / ORDER_FILE)
+        if order["generation"] != generation:
+            raise LoadError(f"{folder} was pruned or repaired since its objects were encoded; {_CURE}")
+        try:
+            return _read_rows(folder / ORDER / _ROWS_FILE, int(order["objects"]), order["rows_checksum"])
+        except LoadError:
+            # Another process may have put its order in the place of this one between the two files.
+            if read_sealed(folder / ORDER / ORDER_FILE) == order:
+                raise
 
 
 def _read_rows(path: Path, count: int, checksum: str) -> NDArray[np.int64]:

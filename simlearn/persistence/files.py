@@ -105,10 +105,12 @@ def replaced_folder(path: str | Path, marker: str) -> Iterator[Path]:
     with _draft_for(target) as draft:
         yield draft
         _flush(draft)
-        if not target.exists():
-            os.rename(draft, target)
-        elif not _exchange(draft, target):
-            _rename_both(draft, target)
+        # One process at a time: of two that save for the first time, the second finds the first one's folder.
+        with _held(_lock(target.parent, wait=True)):
+            if not target.exists():
+                os.rename(draft, target)
+            elif not _exchange(draft, target):
+                _rename_both(draft, target)
         _sync(target.parent)
 
 

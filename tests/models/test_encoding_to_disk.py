@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -287,6 +288,8 @@ def in_a_child(action: Callable[[], Any]) -> int:
         try:
             action()
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
     return child
