@@ -26,8 +26,8 @@ from pathlib import Path
 import torch
 
 from simlearn.embeddings import Embeddings
+from simlearn.files import LoadError
 from simlearn.meta import columns
-from simlearn.persistence import LoadError
 from simlearn.store import DiskTable, as_keys, pending
 
 COUNT = 1200

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         RetrievalReciprocalRank,
         RetrievalRPrecision,
     )
+    from simlearn.files import LoadError, UntrustedError
     from simlearn.heads import (
         EmptyHead,
         EncoderHead,
@@ -113,7 +114,6 @@ if TYPE_CHECKING:
         XbmDevice,
         mine_hard_negatives,
     )
-    from simlearn.persistence import LoadError, UntrustedError
     from simlearn.relations import Relation
     from simlearn.samples import (
         SimilarityGroupSample,
@@ -164,7 +164,7 @@ _ROOMS = {
     ),
     "models": "EncodedObjects MetricModel SimilarityModel",
     "negatives": "HardNegatives MiningConfig XbmConfig XbmDevice mine_hard_negatives",
-    "persistence": "LoadError UntrustedError",
+    "files": "LoadError UntrustedError",
     "relations": "Relation",
     "samples": (
         "SimilarityGroupSample SimilarityLabelSample SimilarityPairSample SimilarityRankingSample SimilaritySample"

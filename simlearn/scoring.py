@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from simlearn.components import ClassResolver, load_module, save_module
 from simlearn.distances import Distance, normalize
 from simlearn.embeddings import Embeddings
-from simlearn.persistence import ClassResolver, load_module, save_module
 
 
 class Scorer(nn.Module):

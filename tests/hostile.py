@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from torch import nn
 
+from simlearn.files import LoadError
 from simlearn.models import SimilarityModel
-from simlearn.persistence import LoadError
 
 # What the interpreter reports when code runs, processes start, files change or modules come in.
 _WATCHED = frozenset(

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from simlearn.components import ClassResolver, check_folder, load_component, save_component
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
-from simlearn.persistence import ClassResolver, check_folder, load_component, save_component
 from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer, Scorer
 
 HALVES = [torch.bfloat16, torch.float16]

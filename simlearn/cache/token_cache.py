@@ -27,8 +27,8 @@ from simlearn.distributed import rank, together
 from simlearn.encoders.identity import code_of
 from simlearn.encoders.tokens import Tokenising, Tokens, same_features, tokenising
 from simlearn.encoders.towers import ROLES, Part, Role
+from simlearn.files import LoadError
 from simlearn.models import SimilarityModel
-from simlearn.persistence import LoadError
 from simlearn.store import DiskTable
 from simlearn.store.ragged import flatten, pad
 

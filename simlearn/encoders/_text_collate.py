@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simlearn.encoders._pretrained import settings_of, tokenizer_settings
+from simlearn.components.hugging_face import settings_of, tokenizer_settings
 from simlearn.encoders._token_layout import TokenLayout
 from simlearn.encoders.tokens import Tokens
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simlearn.components import WEIGHTS_FILE, load_weights
 from simlearn.encoders.encoder import CollateFn, Encoder
 from simlearn.encoders.hashed_ngrams import HashedNGrams
 from simlearn.encoders.tokens import Tokens
-from simlearn.persistence import WEIGHTS_FILE, load_weights, read_json
+from simlearn.files import read_json
 
 
 class BagOfTokensEncoder(Encoder):

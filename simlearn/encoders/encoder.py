@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from simlearn.components import ClassResolver, load_module, save_module
 from simlearn.embeddings import Embeddings
-from simlearn.persistence import ClassResolver, load_module, save_module
 
 CollateFn: TypeAlias = Callable[[list[Any]], Any]
 MetaExtractor: TypeAlias = Callable[[list[Any]], list[dict[str, Any]]]

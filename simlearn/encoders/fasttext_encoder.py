@@ -14,7 +14,7 @@ from torch import Tensor
 from simlearn.encoders._workers import light_method
 from simlearn.encoders.encoder import CollateFn, Encoder
 from simlearn.encoders.word_vectors import WordVectors
-from simlearn.persistence import LoadError, read_json, write_json
+from simlearn.files import LoadError, read_json, write_json
 
 _CONFIG_FILE = "config.json"
 _REDUCTIONS: Final = {"min": "amin", "max": "amax", "avg": "mean"}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from simlearn.encoders._pretrained import check_pretrained_folder, load_errors, quiet, settings_of
+from simlearn.components.hugging_face import check_pretrained_folder, load_errors, quiet, settings_of
 from simlearn.encoders.encoder import CollateFn, Encoder
-from simlearn.persistence import LoadError, read_json, write_json
+from simlearn.files import LoadError, read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

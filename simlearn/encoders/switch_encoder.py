@@ -10,20 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from simlearn.components import SIMLEARN_ONLY, ClassResolver, load_component, save_component
 from simlearn.embeddings import Embeddings
 from simlearn.encoders._workers import light_method
 from simlearn.encoders.encoder import CollateFn, Encoder, MetaExtractor
 from simlearn.encoders.tokens import count_tokens
-from simlearn.persistence import (
-    SIMLEARN_ONLY,
-    ClassResolver,
-    LoadError,
-    check_name,
-    load_component,
-    read_json,
-    save_component,
-    write_json,
-)
+from simlearn.files import LoadError, check_name, read_json, write_json
 
 _CONFIG_FILE = "config.json"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from simlearn.encoders._pretrained import (
+from simlearn.components.hugging_face import (
     check_pretrained_folder,
     load_errors,
     quiet,
@@ -20,7 +20,7 @@ from simlearn.encoders._pretrained import (
 from simlearn.encoders._text_collate import TextCollate
 from simlearn.encoders.encoder import CollateFn, Encoder
 from simlearn.encoders.prompted import Prompted
-from simlearn.persistence import LoadError, read_json, write_json
+from simlearn.files import LoadError, read_json, write_json
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

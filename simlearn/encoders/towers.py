@@ -17,7 +17,7 @@ from simlearn import meta as columns
 from simlearn.encoders.encoder import CollateFn, Encoder, MetaExtractor
 from simlearn.encoders.inputs import CachedRows, Inputs
 from simlearn.encoders.prompted import Prompted
-from simlearn.persistence import LoadError, check_name
+from simlearn.files import LoadError, check_name
 
 Role: TypeAlias = Literal["query", "document"]
 ROLES: Final[tuple[Role, Role]] = ("query", "document")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simlearn.persistence import LoadError, read_json, write_json
+from simlearn.files import LoadError, read_json, write_json
 
 _CONFIG_FILE, _WORDS_FILE = "words_config.json", "words.json"
 _VECTORS_FILE, _NGRAMS_FILE = "vectors.npy", "ngrams.npy"

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from simlearn.persistence import LoadError
+from simlearn.files import LoadError
 
 # The constructor's arguments of each layer, which are also the names of its attributes.
 SETTINGS: dict[type[nn.Module], tuple[str, ...]] = {

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from simlearn.components import ClassResolver, load_module, save_module
 from simlearn.meta import Meta
-from simlearn.persistence import ClassResolver, load_module, save_module
 
 
 class EncoderHead(nn.Module):

@@ -8,20 +8,19 @@ from typing import Any, overload
 
 from torch import Tensor, nn
 
-from simlearn.heads._layers import build, describe, input_size, keeps_size
-from simlearn.heads.encoder_head import EncoderHead
-from simlearn.meta import Meta
-from simlearn.persistence import (
+from simlearn.components import (
     SIMLEARN_ONLY,
     WEIGHTS_FILE,
     ClassResolver,
-    LoadError,
     load_component,
     load_weights,
-    read_json,
     save_component,
     save_module,
 )
+from simlearn.files import LoadError, read_json
+from simlearn.heads._layers import build, describe, input_size, keeps_size
+from simlearn.heads.encoder_head import EncoderHead
+from simlearn.meta import Meta
 
 
 class SequentialHead(EncoderHead):

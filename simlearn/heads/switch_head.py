@@ -9,17 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from simlearn.components import SIMLEARN_ONLY, ClassResolver, load_component, save_component
+from simlearn.files import LoadError, read_json, write_json
 from simlearn.heads.encoder_head import EncoderHead
 from simlearn.meta import Categories, Meta, index_select
-from simlearn.persistence import (
-    SIMLEARN_ONLY,
-    ClassResolver,
-    LoadError,
-    load_component,
-    read_json,
-    save_component,
-    write_json,
-)
 
 META_KEY = "encoder"
 

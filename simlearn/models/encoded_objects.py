@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simlearn.embeddings import Embeddings
-from simlearn.persistence import LoadError
+from simlearn.files import LoadError
 from simlearn.store import DiskTable
 from simlearn.store.commit import read_sealed, write_sealed
 

@@ -23,11 +23,11 @@ from simlearn.embeddings import Embeddings
 from simlearn.encoders.identity import code_of, identity
 from simlearn.encoders.towers import Role
 from simlearn.encoding import encode_in_batches, evaluating
+from simlearn.files import replaced_folder
 from simlearn.hashing import content_key
 from simlearn.heads import EncoderHead
 from simlearn.models.encoded_objects import ORDER, ORDER_FILE, TABLE, EncodedObjects, OrderWriter
 from simlearn.models.output import finished
-from simlearn.persistence import replaced_folder
 from simlearn.store import DiskTable, as_keys
 
 if TYPE_CHECKING:

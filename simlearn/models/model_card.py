@@ -11,8 +11,8 @@ from typing import Any
 
 from simlearn.encoders import TextEncoder
 from simlearn.encoders.towers import ROLES, Part, Plan
+from simlearn.files import LoadError
 from simlearn.heads import EmptyHead, EncoderHead
-from simlearn.persistence import LoadError
 from simlearn.scoring import DistanceScorer, Scorer
 
 

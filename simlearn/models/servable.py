@@ -15,25 +15,20 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from simlearn.encoders import Encoder
-from simlearn.encoders.towers import ROLES, Part, Plan
-from simlearn.heads import EncoderHead
-from simlearn.models.model_card import ModelCard
-from simlearn.persistence import (
-    FORMAT_VERSION,
+from simlearn.components import (
     ClassResolver,
-    LoadError,
     check_components,
     check_folder,
-    check_name,
     component_entries,
     is_own,
     load_component,
-    read_versioned_json,
-    replaced_folder,
     save_component,
-    write_json,
 )
+from simlearn.encoders import Encoder
+from simlearn.encoders.towers import ROLES, Part, Plan
+from simlearn.files import FORMAT_VERSION, LoadError, check_name, read_versioned_json, replaced_folder, write_json
+from simlearn.heads import EncoderHead
+from simlearn.models.model_card import ModelCard
 from simlearn.scoring import Scorer
 
 SERVABLE_FILE = "servable.json"

@@ -16,6 +16,7 @@ from simlearn.encoders import Encoder
 from simlearn.encoders.inputs import Inputs
 from simlearn.encoders.towers import ROLES, EncoderSpec, Plan, Role, plan
 from simlearn.encoding import encode_in_batches, evaluating
+from simlearn.files import LoadError
 from simlearn.heads import EncoderHead
 from simlearn.models.encoded_objects import EncodedObjects
 from simlearn.models.encoding_to_disk import encode_to_disk
@@ -23,7 +24,6 @@ from simlearn.models.model_card import ModelCard
 from simlearn.models.output import finished
 from simlearn.models.servable import load_model_parts, save_model_parts
 from simlearn.models.tower import Tower, heads_by_role, input_size
-from simlearn.persistence import LoadError
 from simlearn.scoring import CosineScorer, Scorer
 
 

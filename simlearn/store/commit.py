@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from simlearn.files import FORMAT_VERSION, LoadError, check_name, read_versioned_json
 from simlearn.meta import Categories, Meta
-from simlearn.persistence import FORMAT_VERSION, LoadError, check_name, read_versioned_json
 from simlearn.store.files import replace_file
 
 COMMIT_FILE = "commit.json"

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from simlearn import meta as columns
 from simlearn.embeddings import Embeddings
+from simlearn.files import LoadError
 from simlearn.meta import Meta
-from simlearn.persistence import LoadError
 from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit, read_sealed
 from simlearn.store.files import CURE, InUse, locked
 from simlearn.store.key_index import KeyIndex

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from simlearn.persistence import LoadError
+from simlearn.files import LoadError
 
 try:
     import fcntl

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simlearn.persistence import replaced_folder
+from simlearn.files import replaced_folder
 from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit, read_sealed, write_sealed
 from simlearn.store.files import LOCK_FILE, locked
 from simlearn.store.mapped_rows import MappedRows, append_block, whole_rows

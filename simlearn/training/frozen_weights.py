@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from simlearn.encoders import Encoder
+from simlearn.files import LoadError
 from simlearn.models import SimilarityModel
-from simlearn.persistence import LoadError
 
 CHECKPOINT_KEY = "simlearn_frozen_encoders"
 

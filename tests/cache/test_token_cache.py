@@ -35,7 +35,7 @@ from simlearn.cache.token_cache import TokenCache
 from simlearn.encoders import BagOfTokensEncoder, HashedNGrams
 from simlearn.encoders._text_collate import TextCollate
 from simlearn.encoders.tokens import Tokens, same_features
-from simlearn.persistence import LoadError
+from simlearn.files import LoadError
 from simlearn.store import DiskTable
 
 

@@ -18,6 +18,7 @@ from tiny_models import tiny_convnext, tiny_fasttext, tiny_sentence_transformer,
 
 import simlearn.encoders
 from simlearn import meta
+from simlearn.components import ClassResolver, check_folder, load_component, save_component
 from simlearn.embeddings import Embeddings
 from simlearn.encoders import (
     BagOfTokensEncoder,
@@ -30,7 +31,6 @@ from simlearn.encoders import (
     WordVectors,
 )
 from simlearn.encoders.inputs import move
-from simlearn.persistence import ClassResolver, check_folder, load_component, save_component
 
 TEXTS = ["red spoon", "a list of cats and dogs", "sort", "", "blue"]
 

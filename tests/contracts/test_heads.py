@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from simlearn import heads
+from simlearn.components import check_folder, load_component, save_component
+from simlearn.files import LoadError
 from simlearn.heads import (
     EmptyHead,
     EncoderHead,
@@ -24,7 +26,6 @@ from simlearn.heads import (
     WideningHead,
 )
 from simlearn.meta import Meta, columns
-from simlearn.persistence import LoadError, check_folder, load_component, save_component
 
 SIZE = 8
 ROWS = 12

@@ -13,8 +13,9 @@ import pytest
 import torch
 from tiny_models import tiny_fasttext
 
+from simlearn.components import ClassResolver, check_folder, load_component, save_component
 from simlearn.encoders import Encoder, FasttextEncoder, WordVectors
-from simlearn.persistence import ClassResolver, LoadError, check_folder, load_component, save_component
+from simlearn.files import LoadError
 
 RECORDS = ["red spoon", "", "the cat sorts 日本", "red"]
 

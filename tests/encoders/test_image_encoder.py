@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from tiny_models import tiny_convnext, tiny_resnet, tiny_vit
 
+from simlearn.components import check_folder, load_component, save_component
 from simlearn.encoders import ImageEncoder
 from simlearn.encoders.encoder import Encoder
-from simlearn.persistence import LoadError, UntrustedError, check_folder, load_component, save_component
+from simlearn.files import LoadError, UntrustedError
 
 
 def images(count: int = 3, mode: str = "RGB") -> list[Image.Image]:

@@ -14,18 +14,10 @@ from tiny_models import tiny_sentence_transformer
 from torch import Tensor, nn
 
 from simlearn import meta
+from simlearn.components import ClassResolver, check_folder, load_component, save_component
 from simlearn.embeddings import Embeddings
 from simlearn.encoders import Encoder, SwitchEncoder, TextEncoder
-from simlearn.persistence import (
-    ClassResolver,
-    LoadError,
-    UntrustedError,
-    check_folder,
-    load_component,
-    read_json,
-    save_component,
-    write_json,
-)
+from simlearn.files import LoadError, UntrustedError, read_json, write_json
 
 
 class Scale(Encoder):

@@ -14,9 +14,10 @@ import pytest
 import torch
 from tiny_models import tiny_sentence_transformer, tiny_static_model, tiny_transformer
 
+from simlearn.components import check_folder, load_component, save_component
 from simlearn.encoders import Prompted, TextEncoder
 from simlearn.encoders.encoder import Encoder
-from simlearn.persistence import LoadError, UntrustedError, check_folder, load_component, save_component
+from simlearn.files import LoadError, UntrustedError
 
 TEXTS = ["hello world", "a red spoon of the cat", "sort"]
 

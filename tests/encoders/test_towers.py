@@ -16,8 +16,8 @@ from tiny_servables import Letters, Numbers
 from simlearn.encoders import Encoder, Field, Fields, Prompted, TwoTower
 from simlearn.encoders.inputs import CachedRows
 from simlearn.encoders.towers import Part, TowerCollator, merge_meta, plan
+from simlearn.files import LoadError
 from simlearn.meta import columns
-from simlearn.persistence import LoadError
 
 A, B = Letters(2), Letters(3)
 

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import tiny_fasttext
 
+from simlearn.components import check_folder
 from simlearn.encoders import WordVectors
 from simlearn.encoders.word_vectors import ngram_buckets
-from simlearn.persistence import LoadError, check_folder
+from simlearn.files import LoadError
 
 UNKNOWN = ["spoons", "größer", "日本", "ёлки", "émigré", "\U0001f600smile", "q", "ab", ""]
 

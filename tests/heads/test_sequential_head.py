@@ -10,19 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from simlearn.components import ClassResolver, check_folder, load_component, save_component
+from simlearn.files import LoadError, UntrustedError, read_json, write_json
 from simlearn.heads import EncoderHead, GatedHead, MLPHead, SequentialHead, SwitchHead
 from simlearn.heads._layers import SETTINGS, build, describe
 from simlearn.meta import columns
-from simlearn.persistence import (
-    ClassResolver,
-    LoadError,
-    UntrustedError,
-    check_folder,
-    load_component,
-    read_json,
-    save_component,
-    write_json,
-)
 
 LAYERS: list[nn.Module] = [
     nn.AlphaDropout(0.2),

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from simlearn.components import check_folder, load_component, save_component
+from simlearn.files import LoadError, read_json, write_json
 from simlearn.heads import EmptyHead, EncoderHead, GatedHead, MLPHead, SequentialHead, SwitchHead
 from simlearn.meta import Categories, Meta, columns
-from simlearn.persistence import LoadError, check_folder, load_component, read_json, save_component, write_json
 
 
 class Named(EncoderHead):

@@ -22,9 +22,9 @@ from tiny_servables import Letters, ManyVectors
 from torch import nn
 
 from simlearn.encoders import TwoTower
+from simlearn.files import LoadError
 from simlearn.heads import EmptyHead, MLPHead, SequentialHead
 from simlearn.models import EncodedObjects, SimilarityModel
-from simlearn.persistence import LoadError
 from simlearn.search import top_k
 from simlearn.store import DiskTable
 

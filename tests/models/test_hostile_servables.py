@@ -14,8 +14,8 @@ import pytest
 import torch
 from hostile import assert_refused, hostile_pickle, hostile_zip, mark, tampered, watching
 
+from simlearn.files import LoadError
 from simlearn.models import SimilarityModel
-from simlearn.persistence import LoadError
 
 ENCODER = "encoders/query/component.json"
 HEAD = "heads/query/component.json"
@@ -79,8 +79,8 @@ class TestClasses:
             ("torch.hub", "load"),
             ("simlearn.encoders.text_encoder", "TextEncoder"),
             ("simlearn.encoders.fasttext_encoder", "FasttextEncoder"),
-            ("simlearn.persistence", "load_module"),
-            ("simlearn.persistence.components", "load_module"),
+            ("simlearn.components", "load_module"),
+            ("simlearn.components.folders", "load_module"),
             ("simlearn.encoders", "CollateFn"),
             ("simlearn.encoders", "_pretrained"),
             ("simlearn.heads", "__builtins__"),

@@ -16,9 +16,9 @@ from tiny_models import tiny_sentence_transformer
 from tiny_servables import Letters, Numbers, Scaled, Sharp, load
 
 from simlearn.encoders import Field, Fields, TextEncoder, TwoTower
+from simlearn.files import LoadError, write_json
 from simlearn.heads import MLPHead
 from simlearn.models import ModelCard, SimilarityModel
-from simlearn.persistence import LoadError, write_json
 from simlearn.scoring import DotScorer
 
 

@@ -16,9 +16,9 @@ from tiny_servables import Letters, Numbers, Scaled, Sharp, embeddings, load, sn
 
 from simlearn.encoders import Field, Fields, TwoTower
 from simlearn.encoders.towers import plan
+from simlearn.files import LoadError, UntrustedError
 from simlearn.heads import EmptyHead, GatedHead, MLPHead, SequentialHead, SkipConnectionHead
 from simlearn.models import SimilarityModel
-from simlearn.persistence import LoadError, UntrustedError
 from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer
 
 OBJECTS = [{"title": "red spoon", "body": "a", "price": 3.0}, {"title": "", "body": "list of cats", "price": -1.5}]

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from simlearn.embeddings import Embeddings
+from simlearn.files import LoadError
 from simlearn.meta import columns
-from simlearn.persistence import LoadError
 from simlearn.store import DiskTable, pending
 from simlearn.store.files import CAN_SHARE, nobody_uses
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tiny_servables import snapshot
 
-from simlearn.persistence import files, read_json, remove_drafts, remove_folder, replaced_folder, write_json
+from simlearn.files import folders, read_json, remove_drafts, remove_folder, replaced_folder, write_json
 
 MARKER = "marker.json"
 needs_exchange = pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges folders in one step")
@@ -36,7 +36,7 @@ def state(target: Path) -> tuple[str, str]:
 @pytest.fixture(params=[True, False], ids=["exchange", "two renames"])
 def _each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.param:
-        monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+        monkeypatch.setattr(folders, "_exchange", lambda first, second: False)
 
 
 @pytest.mark.usefixtures("_each_way")
@@ -95,7 +95,7 @@ def test_renaming_fails_halfway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         rename(source, target)
 
     save(tmp_path / "target", "old")
-    monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(folders, "_exchange", lambda first, second: False)
     monkeypatch.setattr(os, "rename", fail_for_the_draft)
     with pytest.raises(PermissionError):
         save(tmp_path / "target", "new")
@@ -154,13 +154,13 @@ class TestKilled:
         target = tmp_path / "target"
         save(target, "old")
         with monkeypatch.context() as patch:
-            exchange = files._exchange
+            exchange = folders._exchange
             if point in ("_flush", "_exchange"):
-                patch.setattr(files, point, lambda *args: kill())
+                patch.setattr(folders, point, lambda *args: kill())
             elif point == "after _exchange":
-                patch.setattr(files, "_exchange", lambda first, second: exchange(first, second) and kill())
+                patch.setattr(folders, "_exchange", lambda first, second: exchange(first, second) and kill())
             elif point == "rmtree":
-                patch.setattr(files.shutil, "rmtree", lambda path, **options: ((path / MARKER).unlink(), kill()))
+                patch.setattr(folders.shutil, "rmtree", lambda path, **options: ((path / MARKER).unlink(), kill()))
             killed_while(lambda: save(target, "new", also=kill if point == "writing" else lambda: None))
         expected = "new" if point in ("after _exchange", "rmtree") else "old"
         assert state(target) == (expected, expected)
@@ -196,11 +196,11 @@ def test_drafts_of_killed_processes_are_removed_and_no_others(tmp_path: Path) ->
 def test_a_folder_goes_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "target")
     with monkeypatch.context() as patch:
-        patch.setattr(files.shutil, "rmtree", lambda *arguments, **options: None)  # as if it were killed there
+        patch.setattr(folders.shutil, "rmtree", lambda *arguments, **options: None)  # as if it were killed there
         remove_folder(tmp_path / "target")
     (left,) = os.listdir(tmp_path)
     assert left.startswith(".target.")
     remove_drafts(tmp_path)
-    assert os.listdir(tmp_path) == ([] if files.fcntl is not None else [left])
+    assert os.listdir(tmp_path) == ([] if folders.fcntl is not None else [left])
     with pytest.raises(FileNotFoundError):
         remove_folder(tmp_path / "target")

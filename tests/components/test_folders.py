@@ -13,22 +13,19 @@ from safetensors.torch import load_file, save_file
 from tiny_servables import Letters, Scaled, snapshot
 from torch import Tensor, nn
 
-from simlearn.encoders import Encoder
-from simlearn.heads import EncoderHead, MLPHead
-from simlearn.persistence import (
+from simlearn.components import (
     ClassResolver,
-    LoadError,
-    UntrustedError,
     component_entries,
     is_own,
     load_component,
     load_module,
     load_weights,
-    read_json,
     save_component,
     save_module,
-    write_json,
 )
+from simlearn.encoders import Encoder
+from simlearn.files import LoadError, UntrustedError, read_json, write_json
+from simlearn.heads import EncoderHead, MLPHead
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 

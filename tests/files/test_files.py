@@ -10,14 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simlearn.persistence import (
-    LoadError,
-    check_name,
-    files,
-    read_json,
-    read_versioned_json,
-    write_json,
-)
+from simlearn.files import FORMAT_VERSION, LoadError, check_name, read_json, read_versioned_json, write_json
 
 JSON = st.recursive(
     st.none()
@@ -97,7 +90,7 @@ class TestVersion:
             read_versioned_json(tmp_path / "a.json", "cache")
 
     def test_newer(self, tmp_path: Path) -> None:
-        write_json(tmp_path / "a.json", {"format_version": files.FORMAT_VERSION + 1})
+        write_json(tmp_path / "a.json", {"format_version": FORMAT_VERSION + 1})
         with pytest.raises(LoadError, match="reads up to 1; upgrade simlearn"):
             read_versioned_json(tmp_path / "a.json", "cache")
 

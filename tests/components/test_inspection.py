@@ -22,7 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from simlearn.persistence import LoadError, UntrustedError, check_folder
+from simlearn.components import check_folder
+from simlearn.files import LoadError, UntrustedError
 
 SAFETENSORS = save({"a": torch.zeros(3)})
 

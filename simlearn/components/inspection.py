@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from simlearn.persistence.errors import LoadError, UntrustedError
-from simlearn.persistence.files import read_json
+from simlearn.files.errors import LoadError, UntrustedError
+from simlearn.files.json_files import read_json
 
 _MAX_DEPTH = 100
 _CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "_instantiator"})

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from simlearn.persistence import LoadError, UntrustedError, check_folder
+from simlearn.components import check_folder
+from simlearn.files import LoadError, UntrustedError
 
 
 def refused(file: Path, error: type[LoadError] = UntrustedError) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from simlearn.persistence.errors import LoadError, UntrustedError
+from simlearn.files.errors import LoadError, UntrustedError
 
 _OWN_MODULES = ("simlearn.encoders", "simlearn.heads", "simlearn.scoring")
 _Class = TypeVar("_Class")

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from tiny_servables import Letters, Scaled
 
+from simlearn.components import ClassResolver, class_entry
 from simlearn.encoders import Encoder, SwitchEncoder
+from simlearn.files import LoadError, UntrustedError
 from simlearn.heads import EncoderHead, MLPHead
-from simlearn.persistence import ClassResolver, LoadError, UntrustedError, class_entry
 from simlearn.scoring import CosineScorer
 
 FILE = Path("servable/component.json")
@@ -76,7 +77,7 @@ def test_the_right_one_of_two_with_one_name() -> None:
         ("simlearn.encoders.", "Encoder"),
         ("simlearn.heads", "_layers"),
         ("simlearn.heads", "activations.nn.Linear"),
-        ("simlearn.persistence", "save_module"),
+        ("simlearn.components", "save_module"),
         ("simlearn.scoring", "load_module"),
         ("simlearn", "SimilarityModel"),
         ("", ""),

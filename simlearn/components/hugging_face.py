@@ -9,7 +9,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from simlearn.persistence import LoadError, UntrustedError, check_folder, read_json
+from simlearn.components import check_folder
+from simlearn.files import LoadError, UntrustedError, read_json
 
 # What sentence-transformers writes about a transformer. Older keys (`tokenizer_name_or_path`, `model_args`) name files
 # elsewhere.

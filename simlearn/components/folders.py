@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from simlearn.persistence.errors import LoadError
-from simlearn.persistence.files import FORMAT_VERSION, read_json, read_versioned_json, write_json
-from simlearn.persistence.resolver import SIMLEARN_ONLY, ClassResolver, class_entry
+from simlearn.components.resolver import SIMLEARN_ONLY, ClassResolver, class_entry
+from simlearn.files.errors import LoadError
+from simlearn.files.json_files import FORMAT_VERSION, read_json, read_versioned_json, write_json
 
 COMPONENT_FILE = "component.json"
 WEIGHTS_FILE = "model.safetensors"

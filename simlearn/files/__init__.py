@@ -1,0 +1,18 @@
+"""Durable files: JSON that is checked when it is read, and folders that are replaced in one step."""
+
+from simlearn.files.errors import LoadError, UntrustedError
+from simlearn.files.folders import remove_drafts, remove_folder, replaced_folder
+from simlearn.files.json_files import FORMAT_VERSION, check_name, read_json, read_versioned_json, write_json
+
+__all__ = [
+    "FORMAT_VERSION",
+    "LoadError",
+    "UntrustedError",
+    "check_name",
+    "read_json",
+    "read_versioned_json",
+    "remove_drafts",
+    "remove_folder",
+    "replaced_folder",
+    "write_json",
+]
