@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from simlearn.components.hugging_face import check_pretrained_folder, load_errors, quiet, settings_of
+from simlearn.components.hugging_face import (
+    load_errors,
+    load_image_model,
+    open_image_model,
+    save_image_model,
+    settings_of,
+)
 from simlearn.encoders.encoder import CollateFn, Encoder
-from simlearn.files import LoadError, read_json, write_json
+from simlearn.files import read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -62,7 +68,7 @@ class ImageEncoder(Encoder):
                 raise TypeError(
                     "a model's name or path brings its own processor; leave processor out, or give the model"
                 )
-            model, processor = _load(os.fspath(model), local_files_only)
+            model, processor = open_image_model(os.fspath(model), local_files_only=local_files_only)
         _check_model(model, processor)
         self.model: Any = model
         self.processor = processor
@@ -141,22 +147,15 @@ class ImageEncoder(Encoder):
 
     def save(self, output_path: str) -> None:
         """Write model and processor, without code and pickles."""
-        folder = Path(output_path) / _MODEL_FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
-        with quiet():
-            self.model.save_pretrained(folder, safe_serialization=True)
-            self.processor.save_pretrained(folder)
+        save_image_model(self.model, self.processor, Path(output_path) / _MODEL_FOLDER)
         write_json(Path(output_path) / _CONFIG_FILE, {"trainable": self._trainable, "pooling": self._pooling})
-        check_pretrained_folder(folder)
 
     @classmethod
     def load(cls, input_path: str) -> ImageEncoder:
         """Read what `save` wrote, from these files alone."""
-        folder = Path(input_path) / _MODEL_FOLDER
-        check_pretrained_folder(folder)
         config = read_json(Path(input_path) / _CONFIG_FILE)
         with load_errors(Path(input_path)):
-            model, processor = _load(str(folder), local_files_only=True)
+            model, processor = load_image_model(Path(input_path) / _MODEL_FOLDER)
             return cls(model, processor=processor, **config)
 
 
@@ -185,28 +184,6 @@ class ImageCollate:
                     "if the image is a field of the object, pick it with Field(name, encoder) or Fields(name=encoder)"
                 )
         return dict(self.processor(images=[image.convert("RGB") for image in images], return_tensors="pt"))
-
-
-def _load(path: str, local_files_only: bool) -> tuple[Any, Any]:
-    """A model and its processor. The processor is the one of PIL, so that every machine sees the same pixels."""
-    import transformers
-
-    auto_model: Any = transformers.AutoModel
-    auto_processor: Any = transformers.AutoImageProcessor
-    with quiet(reports=False):
-        model, info = auto_model.from_pretrained(
-            path, dtype="auto", local_files_only=local_files_only, trust_remote_code=False, output_loading_info=True
-        )
-        processor = auto_processor.from_pretrained(
-            path, backend="pil", local_files_only=local_files_only, trust_remote_code=False
-        )
-    # A checkpoint trained for another task may lack the pooler, which would then be random, in each process anew.
-    missing = {name for name in info["missing_keys"] if not name.startswith("pooler.")}
-    if missing:
-        raise LoadError(f"{path} lacks weights of {type(model).__name__}: {sorted(missing)[:5]}; they would be random")
-    if info["missing_keys"]:
-        model.pooler = None
-    return model, processor
 
 
 def _check_model(model: Any, processor: Any) -> None:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from simlearn.components.hugging_face import (
-    check_pretrained_folder,
     load_errors,
+    load_sentence_transformer,
     quiet,
+    save_sentence_transformer,
     settings_of,
     tokenizer_settings,
 )
@@ -142,39 +143,21 @@ class TextEncoder(Encoder):
         Raises:
             UntrustedError: for a model that cannot be loaded without running code that comes with it.
         """
-        folder = Path(output_path) / _MODEL_FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
-        with quiet():
-            self.model.save(str(folder), create_model_card=False, safe_serialization=True)
-        for template in list(folder.rglob("chat_template.jinja")):  # a servable holds templates as JSON
-            tokenizer = template.parent / "tokenizer_config.json"
-            write_json(tokenizer, {**read_json(tokenizer), "chat_template": template.read_text(encoding="utf-8")})
-            template.unlink()
+        save_sentence_transformer(self.model, Path(output_path) / _MODEL_FOLDER)
         config = {"trainable": self._trainable, "max_length": self._max_length, "prompt": self._prompt}
         config["fingerprint"] = self.fingerprint()
         model = {"truncate_dim": self.model.truncate_dim, "dtype": str(self.model.dtype).removeprefix("torch.")}
         write_json(Path(output_path) / _CONFIG_FILE, {**config, "model": model})
-        check_pretrained_folder(folder)
 
     @classmethod
     def load(cls, input_path: str) -> TextEncoder:
         """Read what `save` wrote, from these files alone."""
-        from sentence_transformers import SentenceTransformer
-
-        folder = Path(input_path) / _MODEL_FOLDER
-        check_pretrained_folder(folder)
         config = read_json(Path(input_path) / _CONFIG_FILE)
-        with load_errors(Path(input_path)), quiet():
+        with load_errors(Path(input_path)):
             settings = config.pop("model")
-            model = SentenceTransformer(
-                str(folder),
-                device="cpu",
-                local_files_only=True,
-                trust_remote_code=False,
-                truncate_dim=settings["truncate_dim"],
-                # Named, since sentence-transformers warns of 16-bit weights that it finds by itself.
-                model_kwargs={"dtype": settings["dtype"]} if settings["dtype"] != "None" else None,
-            )
+            dtype = None if settings["dtype"] == "None" else settings["dtype"]
+            folder = Path(input_path) / _MODEL_FOLDER
+            model = load_sentence_transformer(folder, truncate_dim=settings["truncate_dim"], dtype=dtype)
             fingerprint = config.pop("fingerprint", None)
             encoder = cls(model, **config)
         if fingerprint != encoder.fingerprint():

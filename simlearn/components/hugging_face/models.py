@@ -1,0 +1,169 @@
+"""Models and tokenizers of other libraries as folders that are loaded from these files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simlearn.components.hugging_face.checks import check_pretrained_folder
+from simlearn.files import LoadError, read_json, write_json
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+@contextmanager
+def quiet(*, reports: bool = True) -> Iterator[None]:
+    """Without the progress bars of transformers; without its load reports too where the caller looks at them itself."""
+    import transformers
+
+    logging: Any = transformers.utils.logging
+    had_bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    if not reports:
+        logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def load_errors(folder: Path) -> Iterator[None]:
+    """Raise LoadError for whatever a library raises about damaged files, which may be anything."""
+    try:
+        yield
+    except LoadError:
+        raise
+    except Exception as error:
+        raise LoadError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def save_sentence_transformer(model: SentenceTransformer, folder: Path) -> None:
+    """Write a sentence-transformers model into a folder, which is made, without code, pickles and model card.
+
+    Raises:
+        UntrustedError: for a model that cannot be loaded without running code that comes with it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        model.save(str(folder), create_model_card=False, safe_serialization=True)
+    _templates_as_json(folder)
+    check_pretrained_folder(folder)
+
+
+def load_sentence_transformer(folder: Path, *, truncate_dim: int | None, dtype: str | None) -> SentenceTransformer:
+    """Read what `save_sentence_transformer` wrote, from these files alone.
+
+    Args:
+        folder: the model's own.
+        truncate_dim: how many numbers of each embedding remain. None: all.
+        dtype: of the weights, as `"float16"`. None: the one that sentence-transformers picks.
+
+    Raises:
+        LoadError: when the folder is missing, or damaged.
+        UntrustedError: when it asks for more than its own files.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    check_pretrained_folder(folder)
+    with load_errors(folder), quiet():
+        return SentenceTransformer(
+            str(folder),
+            device="cpu",
+            local_files_only=True,
+            trust_remote_code=False,
+            truncate_dim=truncate_dim,
+            # Named, since sentence-transformers warns of 16-bit weights that it finds by itself.
+            model_kwargs={"dtype": dtype} if dtype is not None else None,
+        )
+
+
+def save_image_model(model: Any, processor: Any, folder: Path) -> None:
+    """Write a vision model of transformers and its image processor into a folder, which is made.
+
+    Raises:
+        UntrustedError: for a model that cannot be loaded without running code that comes with it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        model.save_pretrained(folder, safe_serialization=True)
+        processor.save_pretrained(folder)
+    check_pretrained_folder(folder)
+
+
+def load_image_model(folder: Path) -> tuple[Any, Any]:
+    """Read the model and the processor that `save_image_model` wrote, from these files alone.
+
+    Raises:
+        LoadError: when the folder is missing, or damaged, or lacks weights.
+        UntrustedError: when it asks for more than its own files.
+    """
+    check_pretrained_folder(folder)
+    with load_errors(folder):
+        return open_image_model(str(folder), local_files_only=True)
+
+
+def open_image_model(path: str, *, local_files_only: bool) -> tuple[Any, Any]:
+    """A model and its processor by name or path. The processor is the one of PIL: every machine sees the same pixels.
+
+    Raises:
+        LoadError: for a checkpoint that lacks weights, which would be random.
+    """
+    import transformers
+
+    auto_model: Any = transformers.AutoModel
+    auto_processor: Any = transformers.AutoImageProcessor
+    with quiet(reports=False):
+        model, info = auto_model.from_pretrained(
+            path, dtype="auto", local_files_only=local_files_only, trust_remote_code=False, output_loading_info=True
+        )
+        processor = auto_processor.from_pretrained(
+            path, backend="pil", local_files_only=local_files_only, trust_remote_code=False
+        )
+    # A checkpoint trained for another task may lack the pooler, which would then be random, in each process anew.
+    missing = {name for name in info["missing_keys"] if not name.startswith("pooler.")}
+    if missing:
+        raise LoadError(f"{path} lacks weights of {type(model).__name__}: {sorted(missing)[:5]}; they would be random")
+    if info["missing_keys"]:
+        model.pooler = None
+    return model, processor
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write a tokenizer of transformers into a folder, which is made.
+
+    Raises:
+        UntrustedError: for a tokenizer that cannot be loaded without running code that comes with it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        tokenizer.save_pretrained(str(folder))
+    _templates_as_json(folder)
+    check_pretrained_folder(folder)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Read the tokenizer that `save_tokenizer` wrote, from these files alone.
+
+    Raises:
+        LoadError: when the folder is missing, or damaged.
+        UntrustedError: when it asks for more than its own files.
+    """
+    from transformers import AutoTokenizer
+
+    check_pretrained_folder(folder)
+    with load_errors(folder), quiet():
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+
+
+def _templates_as_json(folder: Path) -> None:
+    """Put templates into the tokenizer's settings: a servable holds only data files."""
+    for template in list(folder.rglob("chat_template.jinja")):
+        settings = template.parent / "tokenizer_config.json"
+        write_json(settings, {**read_json(settings), "chat_template": template.read_text(encoding="utf-8")})
+        template.unlink()

@@ -1,0 +1,52 @@
+"""What of a model of another library decides its embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+# They change from one save to the next, or say where a model came from, not what it computes. Weights tell their dtype.
+_VOLATILE_KEYS = frozenset(
+    "_name_or_path transformers_version architectures dtype torch_dtype use_cache _attn_implementation processor_class"
+    " image_processor_type".split()
+)
+
+
+def canonical(value: Any) -> Any:
+    """Settings as JSON gives them back: tuples as lists, keys as sorted strings; other objects as their class."""
+    if isinstance(value, Mapping):
+        return [[str(key), canonical(value[key])] for key in sorted(value, key=str)]
+    if isinstance(value, (list, tuple)):
+        return [canonical(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, (int, float)):
+        return value if isinstance(value, float) else int(value)
+    return type(value).__qualname__
+
+
+def settings_of(config: Mapping[str, Any]) -> Any:
+    """What of a configuration decides the embeddings."""
+    return canonical({key: value for key, value in config.items() if key not in _VOLATILE_KEYS})
+
+
+def tokenizer_settings(tokenizer: Any) -> Any:
+    """What of a tokenizer decides its tokens: a digest of vocabulary and rules, its limits and its special tokens."""
+    from tokenizers import Tokenizer
+
+    rules = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if isinstance(rules, Tokenizer):
+        rules = Tokenizer.from_str(rules.to_str())
+        # The last call's truncation and padding stick to a tokenizer; they are no part of what it is.
+        rules.no_truncation()
+        rules.no_padding()
+        content = rules.to_str()
+    else:
+        vocabulary = tokenizer.get_vocab() if hasattr(tokenizer, "get_vocab") else None
+        content = repr((type(tokenizer).__qualname__, canonical(vocabulary)))
+    names = ("model_max_length", "padding_side", "truncation_side", "special_tokens_map", "chat_template")
+    limits = {name: getattr(tokenizer, name, None) for name in names}
+    return [blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest(), canonical(limits)]
