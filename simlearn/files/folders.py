@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from simlearn.files.modes import apply_umask
+
 try:
     import fcntl
 except ImportError:  # Windows: drafts of killed processes stay there
@@ -39,6 +41,7 @@ def replaced_folder(path: str | Path, marker: str) -> Iterator[Path]:
         )
     with _draft_for(target) as draft:
         yield draft
+        apply_umask(draft)
         _flush(draft)
         # One process at a time: of two that save for the first time, the second finds the first one's folder.
         with _held(_lock(target.parent, wait=True)):
