@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from fixtures.hearing import hearing
 from fixtures.version1_classes import (
     ENCODED,
     FOLDER,
@@ -86,12 +85,6 @@ def test_dtypes_and_freezing_are_kept() -> None:
     assert not load(SERVABLES / "bag").plan.encoders["default"].trainable
 
 
-def lines(caplog: pytest.LogCaptureFixture, warned: list[warnings.WarningMessage]) -> list[str]:
-    """What the library said, logged or warned."""
-    logged = [record.getMessage() for record in caplog.records if record.name.startswith("simlearn")]
-    return logged + [str(warning.message) for warning in warned]
-
-
 @pytest.mark.parametrize("name", ["own", "foreign"])
 def test_encoded_objects_are_read(name: str) -> None:
     encoded = EncodedObjects(ENCODED / name)
@@ -100,34 +93,28 @@ def test_encoded_objects_are_read(name: str) -> None:
     np.testing.assert_array_equal(encoded.take(slice(None)).values, expected)
 
 
-def test_encoding_to_disk_goes_on_with_a_model_of_simlearn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_encoding_to_disk_goes_on_with_a_model_of_simlearn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ENCODED / "own", tmp_path / "own")
     model = load(SERVABLES / "encoded-own")
     seen = []
     forward = BagOfTokensEncoder.forward
     monkeypatch.setattr(BagOfTokensEncoder, "forward", lambda self, batch: (seen.append(1), forward(self, batch))[1])
-    with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.INFO):
-        warnings.simplefilter("always")
+    with hearing() as heard:
         encoded = model.encode_to_disk(TEXTS + TEXTS[:2], tmp_path / "own")
-    assert not seen and not lines(caplog, warned)
+    assert not seen and not heard
     np.testing.assert_array_equal(encoded.take(slice(None)).values, EXPECTED["encoded/own"])
     more = model.encode_to_disk([*TEXTS, "something new"], tmp_path / "own")
     assert len(seen) == 1
     np.testing.assert_allclose(more.take([-1]).values, model.encode(["something new"]), rtol=1e-5, atol=1e-6)
 
 
-def test_encoding_to_disk_starts_anew_with_a_class_whose_settings_were_not_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_encoding_to_disk_starts_anew_with_a_class_whose_settings_were_not_told(tmp_path: Path) -> None:
     shutil.copytree(ENCODED / "foreign", tmp_path / "foreign")
     encoder = Times(1.0)
-    with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.INFO):
-        warnings.simplefilter("always")
+    with hearing() as heard:
         encoded = SimilarityModel(encoder).encode_to_disk(NUMBERS + NUMBERS[:2], tmp_path / "foreign")
     assert encoder.encoded == len(NUMBERS)
-    assert len(lines(caplog, warned)) == 1, lines(caplog, warned)
+    assert len(heard) == 1 and "Times" in heard[0], heard
     np.testing.assert_array_equal(encoded.take(slice(None)).values, EXPECTED["encoded/foreign"])
 
 
