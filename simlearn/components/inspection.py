@@ -10,14 +10,16 @@ import codecs
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 from simlearn.files.errors import LoadError, UntrustedError
 from simlearn.files.json_files import read_json
 
-_MAX_DEPTH = 100
+_MAX_FOLDERS = 64  # deep: os.walk and rglob call themselves for each; a head in a head in a head is 2 a level
+_MAX_FILES = 20_000
+_MAX_HEADER_BYTES = 16_000_000  # of safetensors: a model of 100,000 tensors has 10 MB
 _CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "_instantiator"})
 # Keys whose value a loader of transformers or sentence-transformers turns into a class.
 _CLASS_KEYS = frozenset(
@@ -43,15 +45,27 @@ _MAGIC = {
 }
 
 
-def check_folder(path: str | Path) -> None:
+def check_folder(path: str | Path, look: Callable[[Path, Any], None] | None = None) -> None:
     """Look at every file below a folder, before any is used.
+
+    Args:
+        path: the folder.
+        look: gets every JSON file and its content, for further checks.
 
     Raises:
         UntrustedError: for Python files, pickles and other files that are not data; for files that claim another type
             than they have; for symbolic links; for JSON that asks for code (`auto_map`, unknown classes).
-        LoadError: for what cannot be read, and JSON, safetensors and npy files that are damaged.
+        LoadError: for what cannot be read, JSON, safetensors and npy files that are damaged, and folders that are
+            nested more than 64 deep or hold more than 20,000 entries.
     """
+    root, entries = len(Path(path).parts), 0
     for folder, folders, files in os.walk(path, onerror=_unreadable):
+        entries += len(folders) + len(files)
+        if len(Path(folder).parts) - root > _MAX_FOLDERS or entries > _MAX_FILES:
+            raise LoadError(
+                f"{path} holds folders nested more than {_MAX_FOLDERS} deep, or more than {_MAX_FILES:,} files, which "
+                "no servable does"
+            )
         for name in [*folders, *files]:
             entry = Path(folder) / name
             mode = entry.lstat().st_mode
@@ -68,7 +82,12 @@ def check_folder(path: str | Path) -> None:
                     "let your encoder save weights as safetensors and everything else as JSON, npy or text"
                 )
             try:
-                check(entry)
+                if check is _check_json:
+                    content = _check_json(entry)
+                    if look is not None:
+                        look(entry, content)
+                else:
+                    check(entry)
             except OSError as error:
                 _unreadable(error)
 
@@ -117,6 +136,10 @@ def _check_array(file: Path) -> None:
 def _check_weights(file: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+    if _MAX_HEADER_BYTES < length < file.stat().st_size:
+        raise LoadError(f"{file} has a header of {length:,} bytes, which is more than the names of any model's weights")
     try:
         with safe_open(str(file), framework="np"):
             pass
@@ -124,9 +147,11 @@ def _check_weights(file: Path) -> None:
         raise LoadError(f"{file} is no safetensors file, or a damaged one: {error}") from None
 
 
-def _check_json(file: Path) -> None:
+def _check_json(file: Path) -> Any:
+    """Refuse JSON that asks for code; returns its content."""
     name = file.name.lower()  # on some systems, Modules.JSON is modules.json
-    for mapping in _mappings(file, read_json(file)):
+    content = read_json(file)
+    for mapping in mappings(content):
         for key in sorted(_CODE_KEYS & mapping.keys()):
             if mapping[key]:
                 raise UntrustedError(f"{file} has {key!r}, which asks for code to be run; a servable must not need any")
@@ -137,20 +162,19 @@ def _check_json(file: Path) -> None:
         if name.endswith(".index.json") and isinstance(mapping.get("weight_map"), dict):
             for shard in mapping["weight_map"].values():
                 _check_inside(file, shard)
+    return content
 
 
-def _mappings(file: Path, content: Any) -> Iterator[dict[str, Any]]:
+def mappings(content: Any) -> Iterator[dict[str, Any]]:
     """Every JSON object, at any depth."""
-    waiting = [(content, 0)]
+    waiting = [content]
     while waiting:
-        node, depth = waiting.pop()
-        if depth > _MAX_DEPTH:
-            raise UntrustedError(f"{file} is nested more than {_MAX_DEPTH} deep, which loaders may not survive")
+        node = waiting.pop()
         if isinstance(node, dict):
             yield node
         if isinstance(node, (dict, list)):
             children = node.values() if isinstance(node, dict) else node
-            waiting.extend((child, depth + 1) for child in children if isinstance(child, (dict, list)))
+            waiting.extend(child for child in children if isinstance(child, (dict, list)))
 
 
 def _check_classes(file: Path, named: Any) -> None:
@@ -166,7 +190,7 @@ def _check_inside(file: Path, relative: Any) -> None:
 
 
 _TEXT = (".txt", ".md", ".csv", ".tsv", ".jsonl")
-_CHECKS = {
+_CHECKS: dict[str, Callable[[Path], Any]] = {
     ".json": _check_json,
     ".safetensors": _check_weights,
     ".npy": _check_array,

@@ -11,6 +11,12 @@ from typing import Any, NoReturn
 from simlearn.files.errors import LoadError
 
 FORMAT_VERSION = 1
+MAX_JSON_BYTES = 50_000_000
+"""Half as much again as the largest file that real models have, a `tokenizer.json` of 262,144 tokens (33 MB)."""
+_MAX_JSON_DEPTH = 100
+_MAX_JSON_VALUES = 4_000_000
+"""An empty list takes 3 bytes in a file and 72 in memory; a tokenizer of 262,144 tokens has 1.8 million values."""
+_NO_STRUCTURE = bytes(set(range(256)) - set(b'[]{},"'))
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -23,17 +29,55 @@ def write_json(path: str | Path, content: Any) -> None:
     Path(path).write_bytes(encoded + b"\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read JSON; a missing or damaged file, and numbers that are no finite ones, raise LoadError."""
+def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Read JSON whose size, depth and number of values are looked at before anything is built of it.
+
+    Args:
+        path: the file.
+        max_bytes: the largest size, for those who expect more.
+
+    Raises:
+        LoadError: for a file that is missing, damaged or too large, that nests deeper than 100 or holds more than
+            4,000,000 values, and for numbers that are no finite ones.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        with Path(path).open("rb") as file:
+            data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise LoadError(f"{path} is larger than {max_bytes:,} bytes, which no model's JSON is; it is not read")
+        _check_structure(path, data)
+        return json.loads(data.decode("utf-8"), parse_constant=_no_number, parse_float=_finite)
+    except LoadError:
+        raise
     except FileNotFoundError:
         raise LoadError(f"{path} is missing") from None
     except OSError as error:
         raise LoadError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, numbers of thousands of digits
         raise LoadError(f"{path} is not JSON: {error}") from None
+
+
+def _check_structure(path: str | Path, data: bytes) -> None:
+    """Refuse what would be huge, or too deep for the parser, which is written in C and may exhaust its stack."""
+    if data.count(b",") > _MAX_JSON_VALUES or data.count(b"[") + data.count(b"{") > _MAX_JSON_DEPTH:
+        escaped = re.sub(rb"\\.", b"", data, flags=re.DOTALL) if b"\\" in data else data
+        structure = re.sub(rb'"[^"]*"?', b"", escaped.translate(None, _NO_STRUCTURE))
+        if structure.count(b",") + structure.count(b"[") + structure.count(b"{") > _MAX_JSON_VALUES:
+            raise LoadError(f"{path} is not JSON that a model needs: it holds more than {_MAX_JSON_VALUES:,} values")
+        if _depth(structure.translate(None, b",")) > _MAX_JSON_DEPTH:
+            raise LoadError(
+                f"{path} is not JSON that a model needs: it is nested more than {_MAX_JSON_DEPTH} deep, which its "
+                "readers may not survive"
+            )
+
+
+def _depth(brackets: bytes) -> int:
+    import numpy as np
+
+    steps = np.full(256, -1, dtype=np.int32)
+    steps[list(b"[{")] = 1
+    depths = steps[np.frombuffer(brackets, dtype=np.uint8)].cumsum(dtype=np.int32)
+    return int(depths.max(initial=0))
 
 
 def _finite(text: str) -> float:
