@@ -190,8 +190,8 @@ def test_a_folder_that_cannot_be_written_to_is_read(tmp_path: Path, encoded: lis
     writable = Path(shutil.copytree(CACHES / "own", tmp_path / "cache"))
     for name, encoders in OWN.items():  # whatever is imported on the way is imported now, since root's Python may hide
         fill(writable, encoders(), text_pairs(), VERSION)
+        built = encoders()
         with read_only(CACHES / "own") as folder:
-            built = encoders()
             before = sorted(folder.rglob("*"))
             with hearing() as heard:
                 for version in (None, VERSION):
