@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from simlearn.components.hugging_face import settings_of, tokenizer_settings
+from simlearn.components.hugging_face.panics import panic
 from simlearn.encoders._token_layout import TokenLayout
 from simlearn.encoders.tokens import Tokens
 
+_MAX_PROMPT = 65_536
+_MEDIA = frozenset({"image", "video", "audio"})
 _AT_ONCE = 512
 """Texts tokenised at once: what lies around the tokens of a short text among long ones is thrown away."""
 
@@ -25,9 +28,14 @@ class TextCollate:
         input_module: the first module of a `SentenceTransformer`.
         prompt: what is put before every text.
         max_length: longest text in tokens; None for the module's own limit.
+
+    Raises:
+        ValueError: for a prompt of more than 65,536 characters, which would be read anew with every text.
     """
 
     def __init__(self, input_module: Any, prompt: str | None, max_length: int | None) -> None:
+        if prompt is not None and len(prompt) > _MAX_PROMPT:
+            raise ValueError(f"a prompt may have {_MAX_PROMPT:,} characters, got {len(prompt):,}; shorten it")
         self.input_module = input_module
         self.prompt = prompt
         self.max_length = max_length
@@ -37,6 +45,7 @@ class TextCollate:
 
         Raises:
             TypeError: for an object that is no text.
+            ValueError: for a text on which the tokenizer gives up.
         """
         _check_texts(texts)
         return self._preprocess(list(texts)) if texts else {}
@@ -56,7 +65,7 @@ class TextCollate:
 
         Raises:
             TypeError: for an object that is no text.
-            ValueError: for a model that cannot be used in two steps.
+            ValueError: for a model that cannot be used in two steps, and a text on which the tokenizer gives up.
         """
         _check_texts(texts)
         if self.layout is None:
@@ -99,8 +108,30 @@ class TextCollate:
         return json.dumps([settings, repr(self.layout)])
 
     def _preprocess(self, texts: list[str]) -> dict[str, Any]:
+        try:
+            return self._features(texts)
+        except panic() as error:
+            raise ValueError(
+                f"the tokenizer gave up on the text {self._culprit(texts)!r}: {error!s:.200}; leave the text out, or "
+                "use a model whose tokenizer has no such pattern"
+            ) from error
+
+    def _features(self, texts: list[str]) -> dict[str, Any]:
         limit = {} if self.max_length is None else {"processing_kwargs": {"text": {"max_length": self.max_length}}}
-        return dict(self.input_module.preprocess(texts, prompt=self.prompt or None, **limit))
+        inputs: list[Any] = list(texts)
+        if not _MEDIA.isdisjoint(getattr(self.input_module, "modalities", ())):
+            # A model of images too would open a text that looks like the address of one, from the disk or the network.
+            inputs = [{"text": text} for text in texts]
+        return dict(self.input_module.preprocess(inputs, prompt=self.prompt or None, **limit))
+
+    def _culprit(self, texts: list[str]) -> str:
+        """The first text that the tokenizer gives up on, cut short."""
+        for text in texts:
+            try:
+                self._features([text])
+            except panic():
+                return text[:100]
+        return texts[0][:100]  # it took each of them alone
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "input_module": _without_weights(self.input_module)}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simlearn.components.hugging_face.checks import check_pretrained_folder
+from simlearn.components.hugging_face.panics import panic
+from simlearn.components.hugging_face.sizes import no_larger_than
+from simlearn.components.hugging_face.tokenizers import check_tokenizer, is_tokenizer
+from simlearn.components.weights_checks import check_finite
 from simlearn.files import LoadError, read_json, write_json
 
 if TYPE_CHECKING:
@@ -41,6 +47,35 @@ def load_errors(folder: Path) -> Iterator[None]:
         raise
     except Exception as error:
         raise LoadError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
+    except panic() as error:
+        raise LoadError(f"{folder} cannot be loaded, its tokenizer gave up: {error!s:.500}") from error
+
+
+_offline = threading.RLock()
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Let nothing that huggingface_hub does reach the network, whatever a configuration makes a library ask for.
+
+    `local_files_only` is not passed on everywhere: a configuration asks the hub whether a backbone exists. The switch
+    is the process's, so a download in another thread is refused for as long as a model is read.
+    """
+    from huggingface_hub import constants
+
+    with _offline:
+        before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+        try:
+            yield
+        finally:
+            constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Read a folder that was checked: quietly, from its files alone, and no more than they hold."""
+    with load_errors(folder), offline(), no_larger_than(folder), quiet():
+        yield
 
 
 def save_sentence_transformer(model: SentenceTransformer, folder: Path) -> None:
@@ -71,8 +106,8 @@ def load_sentence_transformer(folder: Path, *, truncate_dim: int | None, dtype: 
     from sentence_transformers import SentenceTransformer
 
     check_pretrained_folder(folder)
-    with load_errors(folder), quiet():
-        return SentenceTransformer(
+    with _reading(folder):
+        model = SentenceTransformer(
             str(folder),
             device="cpu",
             local_files_only=True,
@@ -81,6 +116,10 @@ def load_sentence_transformer(folder: Path, *, truncate_dim: int | None, dtype: 
             # Named, since sentence-transformers warns of 16-bit weights that it finds by itself.
             model_kwargs={"dtype": dtype} if dtype is not None else None,
         )
+        for part in model.modules():
+            _check_converted(folder, getattr(part, "tokenizer", None))
+    check_finite(model.state_dict(), folder)
+    return model
 
 
 def save_image_model(model: Any, processor: Any, folder: Path) -> None:
@@ -104,8 +143,10 @@ def load_image_model(folder: Path) -> tuple[Any, Any]:
         UntrustedError: when it asks for more than its own files.
     """
     check_pretrained_folder(folder)
-    with load_errors(folder):
-        return open_image_model(str(folder), local_files_only=True)
+    with _reading(folder):
+        model, processor = open_image_model(str(folder), local_files_only=True)
+    check_finite(model.state_dict(), folder)
+    return model, processor
 
 
 def open_image_model(path: str, *, local_files_only: bool) -> tuple[Any, Any]:
@@ -157,8 +198,19 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     check_pretrained_folder(folder)
-    with load_errors(folder), quiet():
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    with _reading(folder):
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        _check_converted(folder, tokenizer)
+    return tokenizer
+
+
+def _check_converted(folder: Path, tokenizer: Any) -> None:
+    """Check a tokenizer that was made of a sentencepiece vocabulary or the like, not read from a tokenizer.json."""
+    rules = getattr(tokenizer, "backend_tokenizer", None)
+    if rules is not None and not any(folder.rglob("tokenizer.json")):
+        content = json.loads(rules.to_str())
+        if is_tokenizer(content):
+            check_tokenizer(folder, content)
 
 
 def _templates_as_json(folder: Path) -> None:
