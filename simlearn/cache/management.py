@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from simlearn.cache.saved_rows import DATASETS, SavedRows
-from simlearn.files import LoadError, remove_drafts, remove_folder
+from simlearn.files import LoadError, nobody_uses, read_sealed, remove_drafts, remove_folder
 from simlearn.models.encoded_objects import ORDER, TABLE, read_order
 from simlearn.store import upkeep
-from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit, read_sealed
-from simlearn.store.files import nobody_uses
+from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit
 
 _ENCODED = "encoded objects"
 _DATA_SET = "rows of a data set"

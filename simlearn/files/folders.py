@@ -7,16 +7,13 @@ import glob
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from simlearn.files.locks import held, lock_folder
 from simlearn.files.modes import apply_umask
-
-try:
-    import fcntl
-except ImportError:  # Windows: drafts of killed processes stay there
-    fcntl = None  # type: ignore[assignment]
+from simlearn.files.writing import sync
 
 _DRAFT = ".simlearn-draft"
 
@@ -44,12 +41,12 @@ def replaced_folder(path: str | Path, marker: str) -> Iterator[Path]:
         apply_umask(draft)
         _flush(draft)
         # One process at a time: of two that save for the first time, the second finds the first one's folder.
-        with _held(_lock(target.parent, wait=True)):
+        with held(lock_folder(target.parent, wait=True)):
             if not target.exists():
                 os.rename(draft, target)
             elif not _exchange(draft, target):
                 _rename_both(draft, target)
-        _sync(target.parent)
+        sync(target.parent)
 
 
 @contextmanager
@@ -62,30 +59,32 @@ def _draft_for(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # One process at a time: nobody sees a new draft before it is locked, whenever its process is killed.
-        with _held(_lock(target.parent, wait=True)):
-            _remove_abandoned(target.parent, glob.escape(target.name))
+        with held(lock_folder(target.parent, wait=True)):
+            remove_abandoned(target.parent.glob(f".{glob.escape(target.name)}.*{_DRAFT}"))
             draft.mkdir()
-            lock = _lock(draft)
+            lock = lock_folder(draft)
     except OSError as error:
         raise type(error)(f"cannot save to {target}: {error}; choose a place you may write to") from error
-    with _held(lock):
+    with held(lock):
         try:
             yield draft
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def _remove_abandoned(folder: Path, name: str) -> None:
-    for old in folder.glob(f".{name}.*{_DRAFT}"):
-        if (lock := _lock(old)) is not None:
-            with _held(lock):
-                shutil.rmtree(old, ignore_errors=True)
+def remove_abandoned(folders: Iterable[Path]) -> None:
+    """Remove those folders that no process has locked any more (on Windows, none)."""
+    for folder in folders:
+        if (lock := lock_folder(folder)) is not None:
+            with held(lock):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_drafts(folder: str | Path) -> None:
     """Remove the drafts of killed processes from a folder (not on Windows); those being written now stay."""
-    with _held(_lock(Path(folder), wait=True)):  # as for a new draft: it is locked before anybody sees it
-        _remove_abandoned(Path(folder), "*")
+    parent = Path(folder).resolve()  # a link cannot be locked
+    with held(lock_folder(parent, wait=True)):  # as for a new draft: it is locked before anybody sees it
+        remove_abandoned(parent.glob(f".*{_DRAFT}"))
 
 
 def remove_folder(path: str | Path) -> None:
@@ -100,45 +99,10 @@ def remove_folder(path: str | Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-@contextmanager
-def _held(lock: int | None) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(folder: Path, wait: bool = False) -> int | None:
-    """Lock a folder until the number that comes back is closed; None when it is locked already, or cannot be."""
-    if fcntl is None:
-        return None
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
 def _flush(folder: Path) -> None:
     """Onto the disk before the folder gets its name, or a power cut could leave a servable of empty files."""
     for path in [*folder.rglob("*"), folder]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir() and os.name != "posix":  # Windows opens no folders
-        return
-    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path)
 
 
 def _exchange(first: Path, second: Path) -> bool:

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simlearn.embeddings import Embeddings
-from simlearn.files import LoadError
+from simlearn.files import LoadError, read_sealed, write_sealed
 from simlearn.store import DiskTable
-from simlearn.store.commit import read_sealed, write_sealed
 
 TABLE = "table"
 ORDER = "order"

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from simlearn.files import FORMAT_VERSION, LoadError, check_name, read_versioned_json
+from simlearn.files import LoadError, check_name, read_sealed, write_sealed
 from simlearn.meta import Categories, Meta
-from simlearn.store.files import replace_file
 
 COMMIT_FILE = "commit.json"
 STORE_FILE = "store.json"
@@ -171,26 +167,3 @@ class Commit:
             return Commit(content["generation"], rows, vectors, longest, layout)
         except (KeyError, TypeError, ValueError) as error:
             raise LoadError(f"{folder / COMMIT_FILE} is no commit of a table: {error!r}") from None
-
-
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write readable JSON in one step, with its format version and a checksum."""
-    whole = {"format_version": FORMAT_VERSION, **content}
-    text = json.dumps({**whole, "checksum": _digest(whole)}, indent=2, allow_nan=False)
-    replace_file(path, text.encode("ascii") + b"\n")
-
-
-def read_sealed(path: Path) -> dict[str, Any]:
-    """Read what `write_sealed` wrote.
-
-    Raises:
-        LoadError: when it is missing, damaged, or written by a newer simlearn.
-    """
-    content = read_versioned_json(path, "table")
-    if content.pop("checksum", None) != _digest(content):
-        raise LoadError(f"{path} was changed since it was written; remove its folder, and its objects are encoded anew")
-    return content
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return blake2b(json.dumps(content, sort_keys=True).encode("ascii"), digest_size=8).hexdigest()

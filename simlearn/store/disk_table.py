@@ -21,12 +21,11 @@ from torch import Tensor
 
 from simlearn import meta as columns
 from simlearn.embeddings import Embeddings
-from simlearn.files import LoadError
+from simlearn.files import InUse, LoadError, locked, read_sealed
 from simlearn.meta import Meta
-from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit, read_sealed
-from simlearn.store.files import CURE, InUse, locked
+from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit
 from simlearn.store.key_index import KeyIndex
-from simlearn.store.mapped_rows import MappedRows, append_block, describe_vectors, open_rows
+from simlearn.store.mapped_rows import CURE, MappedRows, append_block, describe_vectors, open_rows
 from simlearn.store.pending import Pending
 from simlearn.store.table import Keys, as_keys
 from simlearn.store.upkeep import damaged_rows, make, repair, rewrite

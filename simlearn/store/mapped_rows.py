@@ -28,14 +28,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simlearn.embeddings import Embeddings
+from simlearn.files import locked, replace_file, sync, write_at
+from simlearn.files.mapping import map_array, tensor_over
 from simlearn.meta import Categories, Meta
 from simlearn.store.checksums import Checksums, checksums
 from simlearn.store.commit import Commit, Layout, stored_dtype
-from simlearn.store.files import locked, map_array, replace_file, sync_folder, tensor_over, write_at
 from simlearn.store.ragged import pad
 from simlearn.store.table import KEY_SIZE
 
 VALUES = "vectors/data.ninja"
+
+CURE = "simlearn.cache.verify(path, repair=True) keeps the rows that are whole, the others are encoded again"
 
 
 @dataclass(frozen=True)
@@ -82,21 +85,21 @@ class MappedRows:
 
     def __init__(self, folder: Path, commit: Commit, *, at_random: bool = True) -> None:
         self.commit = commit
-        self.keys = map_array(folder / "keys", np.dtype(np.uint8), (commit.rows, KEY_SIZE))
-        self.checksums = map_array(folder / "checksums", np.dtype(np.uint64), (commit.rows,))
+        self.keys = _mapped(folder / "keys", np.dtype(np.uint8), (commit.rows, KEY_SIZE))
+        self.checksums = _mapped(folder / "checksums", np.dtype(np.uint64), (commit.rows,))
         self._values: NDArray[Any] = np.empty((0, 0))
         self._offsets: NDArray[np.int64] | None = None
         self._meta: dict[str, NDArray[Any]] = {}
         if (layout := commit.layout) is None:
             return
         shape = (commit.vectors, layout.width)
-        self._values = map_array(folder / VALUES, stored_dtype(layout.dtype), shape, at_random=at_random)
+        self._values = _mapped(folder / VALUES, stored_dtype(layout.dtype), shape, at_random=at_random)
         self.vectors = tensor_over(self._values).view(layout.dtype)
         if layout.many:
             bounds = commit.rows + 1 if commit.rows else 0
-            self._offsets = map_array(folder / "offsets", np.dtype(np.int64), (bounds,))
+            self._offsets = _mapped(folder / "offsets", np.dtype(np.int64), (bounds,))
         for name, column in layout.meta.items():
-            self._meta[name] = map_array(folder / "meta" / name, stored_dtype(column.dtype), (commit.rows,))
+            self._meta[name] = _mapped(folder / "meta" / name, stored_dtype(column.dtype), (commit.rows,))
 
     def take(self, rows: Tensor) -> tuple[Embeddings, Meta]:
         """Embeddings and meta of the given rows (n,), which are not verified."""
@@ -137,6 +140,10 @@ class MappedRows:
         at_once = max(1, (rows << 24) // max(1, self._values.nbytes))
         for start in range(0, rows, at_once):
             yield np.arange(start, min(start + at_once, rows))
+
+
+def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], *, at_random: bool = False) -> NDArray[Any]:
+    return map_array(path, dtype, shape, cure=CURE, at_random=at_random)
 
 
 def open_rows(folder: Path) -> MappedRows:
@@ -183,10 +190,10 @@ def append_block(folder: Path, commit: Commit, block: Block, layout: Layout) -> 
         if commit.layout is None:
             _describe(folder, grown, layout)
         for name, place, data in pieces:
-            write_at(folder / name, place * _stride(data), data)
+            write_at(folder / name, place * _stride(data), _bytes(data))
         if commit.layout is None:
             for inner in ("vectors", "meta", "."):
-                sync_folder(folder / inner)
+                sync(folder / inner)
     except OSError as error:
         for name, place, data in pieces:  # give the room back
             with suppress(OSError):
@@ -198,6 +205,10 @@ def append_block(folder: Path, commit: Commit, block: Block, layout: Layout) -> 
     except OSError as error:
         raise _full(folder, commit, error) from error
     return grown
+
+
+def _bytes(rows: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
 
 
 def _stride(rows: NDArray[Any]) -> int:

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simlearn.files import replaced_folder
-from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit, read_sealed, write_sealed
-from simlearn.store.files import LOCK_FILE, locked
+from simlearn.files import LOCK_FILE, locked, read_sealed, replaced_folder, write_sealed
+from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit
 from simlearn.store.mapped_rows import MappedRows, append_block, whole_rows
 
 _FIRST_FILES = {LOCK_FILE, STORE_FILE, f"{STORE_FILE}.draft", f"{COMMIT_FILE}.draft"}

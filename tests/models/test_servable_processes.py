@@ -132,7 +132,7 @@ folder = Path(sys.argv[1])
 target = folder / "servable"
 report = {}
 points = [(servable, "save_component", 1), (servable, "save_component", 3), (servable, "write_json", 1),
-          (servable, "check_folder", 1), (folders, "_lock", 2), (folders, "_flush", 1), (folders, "_exchange", 1)]
+          (servable, "check_folder", 1), (folders, "lock_folder", 2), (folders, "_flush", 1), (folders, "_exchange", 1)]
 for module, name, count in points:
     for after in (False, True):
         model(0.5).save(target)

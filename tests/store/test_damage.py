@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from simlearn.embeddings import Embeddings
-from simlearn.files import LoadError
+from simlearn.files import LoadError, sealed
 from simlearn.meta import columns
-from simlearn.store import DiskTable, commit
+from simlearn.store import DiskTable
 
 COUNT = 12
 KEYS = [bytes([number] * 16) for number in range(COUNT)]
@@ -182,9 +182,9 @@ def test_pruning_does_not_make_a_damaged_row_valid(folder: Path, many: bool) -> 
 
 @pytest.mark.parametrize("name", ["commit.json", "store.json"])
 def test_a_newer_simlearn_wrote_it(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit, "FORMAT_VERSION", 99)
+    monkeypatch.setattr(sealed, "FORMAT_VERSION", 99)
     content = json.loads((folder / name).read_text())
-    commit.write_sealed(folder / name, {k: v for k, v in content.items() if k not in ("format_version", "checksum")})
+    sealed.write_sealed(folder / name, {k: v for k, v in content.items() if k not in ("format_version", "checksum")})
     with pytest.raises(LoadError, match=f"{name} has format version 99.*upgrade simlearn"):
         DiskTable(folder)
 

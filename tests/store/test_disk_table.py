@@ -17,10 +17,9 @@ import pytest
 import torch
 
 from simlearn.embeddings import Embeddings
-from simlearn.files import LoadError
+from simlearn.files import CAN_SHARE, LoadError, nobody_uses
 from simlearn.meta import columns
 from simlearn.store import DiskTable, pending
-from simlearn.store.files import CAN_SHARE, nobody_uses
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -198,7 +197,6 @@ FILL = """
 import sys, torch
 from simlearn.embeddings import Embeddings
 from simlearn.store import DiskTable, pending
-from simlearn.store.files import CAN_SHARE, nobody_uses
 pending.COMMIT_BYTES = 2000
 first = int(sys.argv[2])
 with DiskTable(sys.argv[1], description={}) as table:

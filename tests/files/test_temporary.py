@@ -1,4 +1,4 @@
-"""Temporary folders, and locks."""
+"""Temporary folders end with their process, also when it is killed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from simlearn.store import temporary_folder
+from simlearn.files import temporary_folder
 
 ROOT = str(Path(__file__).parents[2])
 MAKE = """
 import os, signal, sys
-from simlearn.store import DiskTable, temporary_folder
+from simlearn.files import temporary_folder
+from simlearn.store import DiskTable
 folder = temporary_folder()
 DiskTable(folder / "text", description={})
 print(folder, flush=True)
