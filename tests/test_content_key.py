@@ -217,3 +217,64 @@ def test_keys_never_change() -> None:
     """Caches on disk hold them."""
     assert content_key("spoon").hex() == "442d28ae159e8a4a04dc8936741ed30c"
     assert content_key({"a": [1, 2.5, None], "b": (b"x", True)}).hex() == "bb4249fb43e9e2a212a0e05d24a3fcb7"
+
+
+RAMP = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> Image.Image:
+    """The image as it comes back from a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return Image.open(buffer)
+
+
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_images_differ_by_the_orientation_flag(kind: str) -> None:
+    image = Image.fromarray(RAMP)
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    plain, upright = saved(image, kind, **options), saved(image, kind, exif=turned(1), **options)
+    left, right = (saved(image, kind, exif=turned(flag), **options) for flag in (8, 6))
+    assert plain.tobytes() == upright.tobytes() == left.tobytes() == right.tobytes()
+    assert content_key(plain) == content_key(upright) == content_key(Image.frombytes("RGB", (4, 4), plain.tobytes()))
+    assert distinct(plain, left, right)
+    assert content_key(right) == content_key(saved(image, kind, exif=turned(6), **options))
+
+
+def test_images_differ_by_colour_profile() -> None:
+    image = Image.fromarray(RAMP)
+    profiles = [saved(image, "PNG", icc_profile=profile) for profile in (b"wide", b"narrow")]
+    assert distinct(saved(image, "PNG"), *profiles)
+
+
+def test_an_unreadable_orientation_is_told_by_its_bytes() -> None:
+    image = Image.fromarray(RAMP)
+    garbled = [saved(image, "PNG", exif=b"Exif\0\0" + rest) for rest in (b"garbage!", b"rubbish!")]
+    assert distinct(image, *garbled)
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_what_contains_itself_is_refused() -> None:
+    endless: list[Any] = ["a"]
+    endless.append({"more": (endless,)})
+    array = np.empty(1, dtype=object)
+    array[0] = array
+    product = Product("a", None)
+    product.image = product
+    for value in (endless, array, product, nested(100_000)):
+        with pytest.raises(ValueError, match=r"contains itself, or is nested too deeply; give a key function") as error:
+            content_key(value)
+        assert type(value).__name__ in str(error.value)
+    assert content_key(nested(100)) == content_key(nested(100))

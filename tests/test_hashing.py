@@ -229,6 +229,27 @@ def test_ids_never_change() -> None:
     """Checkpoints and caches hold them."""
     assert stable_id("spoon") == -8917460221483186356
     assert stable_id(("a", 1, 0.5, None)) == -4747777139303309121
+    assert stable_id(frozenset({"a", 2})) == -2200260690434894952
+    assert stable_id(uuid.UUID(int=7)) == -6238504826891132960
+    assert stable_id(datetime.datetime(2020, 1, 2, tzinfo=datetime.timezone.utc)) == 8925304697675557151
+    assert stable_id(datetime.timedelta(1, 2, 3)) == 4131564188921395891
+    assert stable_id(PurePosixPath("a/b")) == 3422160719343250525
+
+
+def test_nanoseconds_count() -> None:
+    assert len({stable_id(pd.Timedelta(number, "ns")) for number in range(3)}) == 3
+    assert stable_id(pd.Timedelta(1000, "ns")) == stable_id(datetime.timedelta(microseconds=1))
+
+
+def test_what_is_nested_without_end_or_too_deeply_is_refused() -> None:
+    deep: Any = ()
+    for _ in range(100_000):
+        deep = (deep,)
+    holder = Product("a", 1)
+    object.__setattr__(holder, "shop", (holder,))
+    for value in (deep, holder):
+        with pytest.raises(ValueError, match=r"group: a (tuple|Product) contains itself, or is .* pass `group_key=`"):
+            stable_id(value)
 
 
 @pytest.mark.parametrize(
