@@ -143,7 +143,7 @@ def _check_weights(file: Path) -> None:
     try:
         with safe_open(str(file), framework="np"):
             pass
-    except SafetensorError as error:
+    except (SafetensorError, MemoryError) as error:  # the latter for more than the machine can map
         raise LoadError(f"{file} is no safetensors file, or a damaged one: {error}") from None
 
 

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from simlearn.components.hugging_face.sizes import check_image_sizes, check_sizes
-from simlearn.components.hugging_face.tokenizers import MAX_LENGTH, MAX_MULTIPLE, check_tokenizer, is_tokenizer
+from simlearn.components.hugging_face.tokenizers import (
+    MAX_ADDED,
+    MAX_LENGTH,
+    MAX_MULTIPLE,
+    check_tokenizer,
+    is_tokenizer,
+)
 from simlearn.components.inspection import check_folder, mappings
 from simlearn.files import LoadError, UntrustedError
 from simlearn.files.json_files import MAX_JSON_BYTES
@@ -83,6 +89,8 @@ def check_pretrained_folder(folder: Path) -> None:
             return  # a vocabulary may have any word for a key
         if "config" in name:
             _check_keys(file, content)
+        if "token" in name:
+            _check_added(file, content)
         if _SETTINGS_FILE.fullmatch(name):
             _check_transformer(file, content)
         if name == "config_sentence_transformers.json":
@@ -119,6 +127,12 @@ def _check_keys(file: Path, content: Any) -> None:
             for key in mapping:
                 if re.fullmatch(r".*_files?", str(key)) and mapping[key] and key != "special_tokens_map_file":
                     raise UntrustedError(f"{file} has the setting {key!r}, which names a file outside the model")
+
+
+def _check_added(file: Path, content: Any) -> None:
+    lists = content.values() if isinstance(content, dict) else ()
+    if any(isinstance(tokens, (list, dict)) and len(tokens) > MAX_ADDED for tokens in (content, *lists)):
+        raise UntrustedError(f"{file} has more than {MAX_ADDED:,} added tokens, each of which is looked for on its own")
 
 
 def _check_padding(file: Path, content: Any, tokenizer: Any) -> None:

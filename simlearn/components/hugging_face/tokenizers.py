@@ -24,6 +24,8 @@ _MAX_PARTS = 100
 _MAX_PREFIX = 64  # bytes; "▁" has 3
 _MAX_CHARSMAP = 64  # bytes that one character may become; NFKC makes 33 of the longest
 _MAX_TEMPLATE = 256  # tokens around a text; instructions of one model have some twenty
+MAX_ADDED = 20_000
+"""Tokens beside the vocabulary, each of which is looked for on its own; Gemma has 6,400, 200,000 take 9 seconds."""
 _MAX_WORD = 1_000  # characters that WordPiece tries all pieces of; everyone has 100
 
 
@@ -63,9 +65,11 @@ def check_tokenizer(file: Path, content: dict[str, Any]) -> None:
         if fault := pattern_fault(_pattern(step)):
             _refuse(file, f"the pattern {_pattern(step)!r:.100}", fault)
     if growth > _MAX_GROWTH:
-        _refuse(file, "its normalizers", f"together they make a text up to {growth} times as long")
+        _refuse(file, "normalizers", f"together they make a text up to {growth} times as long")
     _check_template(file, content.get("post_processor"))
     _check_lengths(file, content)
+    if len(content["added_tokens"] or ()) > MAX_ADDED:
+        _refuse(file, f"{len(content['added_tokens']):,} added tokens", f"no model has more than {MAX_ADDED:,}")
     word = content["model"].get("max_input_chars_per_word")
     if isinstance(word, (int, float)) and word > _MAX_WORD:
         _refuse(file, f"'max_input_chars_per_word' {word}", "it tries all pieces of a word of that length")
