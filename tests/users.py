@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 NOBODY = 65534
+_OUT_OF_REACH = 77
 
 
 @contextmanager
@@ -43,6 +44,8 @@ def as_another_user(action: Callable[[], None]) -> None:
                 os.setgroups([])
                 os.setgid(NOBODY)
                 os.setuid(NOBODY)
+            if not os.access(__file__, os.R_OK):  # nor what is imported only when it is needed
+                os._exit(_OUT_OF_REACH)
             action()
         except BaseException:
             report = traceback.format_exc().encode()
@@ -53,4 +56,7 @@ def as_another_user(action: Callable[[], None]) -> None:
     with os.fdopen(read, "rb") as pipe:
         told = pipe.read().decode()
     _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, told
+    code = os.waitstatus_to_exitcode(status)
+    if code == _OUT_OF_REACH:
+        pytest.skip("another user cannot reach these tests")
+    assert code == 0, told

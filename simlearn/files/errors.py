@@ -18,7 +18,8 @@ def unreadable(path: str | Path, error: OSError) -> LoadError:
 
     Libraries written in Rust raise an OSError whose `filename` and `strerror` are None, so neither can be relied on.
     """
-    return LoadError(f"{path} cannot be read: {error.strerror or error}")
+    cure = "; let its owner give you the right to read it" if isinstance(error, PermissionError) else ""
+    return LoadError(f"{path} cannot be read: {error.strerror or error}{cure}")
 
 
 def unwritable(path: str | Path, error: OSError, cure: str = "choose a place you may write to") -> OSError:

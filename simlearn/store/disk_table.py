@@ -28,7 +28,7 @@ from simlearn.store.key_index import KeyIndex
 from simlearn.store.mapped_rows import CURE, MappedRows, append_block, describe_vectors, open_rows
 from simlearn.store.pending import Pending
 from simlearn.store.table import Keys, as_keys
-from simlearn.store.upkeep import damaged_rows, make, repair, rewrite
+from simlearn.store.upkeep import damaged_rows, is_table, make, repair, rewrite
 from simlearn.store.vector_table import check_counts
 
 
@@ -42,12 +42,14 @@ class DiskTable:
     Args:
         path: the folder.
         description: what the table holds and who computed it, as JSON can hold it; it is kept when the folder is made,
-            and left as it is in one that exists. None opens only a folder that exists.
+            and left as it is in one that exists, whose `identity` must be the same if it names one. None opens only a
+            folder that exists.
         dtype: what vectors are kept in: torch.float16 and torch.bfloat16 take less room; None for the encoder's own.
 
     Raises:
-        LoadError: when there is no table, or it is damaged, or written by a newer simlearn.
+        LoadError: when there is no table, or it is damaged, of another identity, or written by a newer simlearn.
         FileExistsError: when the folder holds something else.
+        OSError: when it is missing and cannot be made. One that is there is read, also where nothing may be written.
         ValueError: when it keeps vectors in another dtype.
     """
 
@@ -64,7 +66,7 @@ class DiskTable:
         self.dtype = dtype
         if description is not None:
             make(self.path, description)
-        elif not (self.path / COMMIT_FILE).exists():
+        elif not is_table(self.path):
             raise LoadError(f"{path} is no table of vectors: it has no {COMMIT_FILE}; a description makes a new one")
         self._open()
 

@@ -13,30 +13,96 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simlearn.files import LOCK_FILE, locked, read_sealed, replaced_folder, write_sealed
+from simlearn.files import (
+    LOCK_FILE,
+    LoadError,
+    locked,
+    read_sealed,
+    replaced_folder,
+    unreadable,
+    unwritable,
+    write_sealed,
+)
 from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit
 from simlearn.store.mapped_rows import MappedRows, append_block, whole_rows
 
 _FIRST_FILES = {LOCK_FILE, STORE_FILE, f"{STORE_FILE}.draft", f"{COMMIT_FILE}.draft"}
 """What a process that was killed while it made a table may leave of it."""
 
+_SHORT = 12
+"""Characters of an identity in a message."""
+
+
+def is_table(folder: Path) -> bool:
+    """Whether a folder holds a table.
+
+    Raises:
+        LoadError: when it may not be looked into.
+    """
+    try:
+        (folder / COMMIT_FILE).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise unreadable(folder / COMMIT_FILE, error) from error
+    return True
+
 
 def make(folder: Path, description: Mapping[str, Any]) -> None:
-    """Make a table, unless it is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    there = set(os.listdir(folder))
-    if COMMIT_FILE in there:
-        return
-    if strange := sorted(there - _FIRST_FILES):
+    """Make a table, unless it is there; then it must have the identity that the description names, if it names one.
+
+    Raises:
+        FileExistsError: when the folder holds something else.
+        LoadError: when the table has another identity.
+        OSError: when it is missing and cannot be made.
+    """
+    plain = json.loads(json.dumps(dict(description), allow_nan=False))
+    if not is_table(folder):
+        _make_new(folder, plain)
+    if "identity" in plain:
+        _check_identity(folder, plain["identity"])
+
+
+def _make_new(folder: Path, description: dict[str, Any]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        there = set(os.listdir(folder))
+    except OSError as error:
+        existing = next((parent for parent in (folder, *folder.parents) if os.path.isdir(parent)), folder)
+        raise unwritable(folder, error, f"make {existing} writable, or choose another folder") from error
+    if strange := sorted(there - _FIRST_FILES - {COMMIT_FILE}):
+        if is_table(folder):  # another process has come first, and filled it
+            return
         raise FileExistsError(
             f"{folder} holds {strange[:3]} and no {COMMIT_FILE}: it is no table of vectors, or what is left of one; "
             "choose another folder, or remove it"
         )
     with locked(folder):
-        if not (folder / COMMIT_FILE).exists():  # another process may have come first
-            plain = json.loads(json.dumps(dict(description), allow_nan=False))
-            write_sealed(folder / STORE_FILE, {"kind": "table of vectors", "description": plain})
+        if is_table(folder):  # another process may have come first
+            return
+        try:
+            write_sealed(folder / STORE_FILE, {"kind": "table of vectors", "description": description})
             Commit(secrets.token_hex(8)).write(folder)
+        except OSError as error:
+            raise unwritable(folder, error, "make room in it, or choose another folder") from error
+
+
+def _check_identity(folder: Path, wanted: Any) -> None:
+    """Refuse vectors of somebody else: a folder that was renamed or exchanged would serve them under a wrong name."""
+    known = read_sealed(folder / STORE_FILE)["description"].get("identity")
+    if known != wanted:
+        raise LoadError(
+            f"{folder} holds what {_short(known, wanted)} made, not {_short(wanted, known)}: it was renamed or "
+            "exchanged for another folder; give it back its own name, or remove it, and its objects are encoded anew"
+        )
+
+
+def _short(identity: Any, other: Any) -> str:
+    """The beginning of an identity, where it differs from that of another one."""
+    if identity is None:
+        return "somebody without an identity"
+    text, beginning = str(identity), str(identity)[:_SHORT]
+    return text if beginning == str(other)[:_SHORT] or len(text) <= _SHORT else f"{beginning}…"
 
 
 def damaged_rows(mapped: MappedRows) -> NDArray[np.int64]:

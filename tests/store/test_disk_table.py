@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import mmap_ninja
 import numpy as np
 import pytest
 import torch
+from users import as_another_user, reachable_folder
 
 from simlearn.embeddings import Embeddings
 from simlearn.files import CAN_SHARE, LoadError, nobody_uses
@@ -186,11 +188,46 @@ def test_no_warning_and_nothing_to_write_to(tmp_path: Path) -> None:
     assert not len(DiskTable(tmp_path).verify())
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_to_is_read(tmp_path: Path) -> None:
-    filled(tmp_path / "table")
-    (tmp_path / "table").chmod(0o500)
-    assert len(DiskTable(tmp_path / "table").verify()) == 0
+def test_a_folder_that_cannot_be_written_to_is_read() -> None:
+    with reachable_folder() as folder:
+        filled(folder / "table")
+        (folder / "table" / "vectors" / "shape.ninja").write_bytes(b"as a killed process leaves it")
+        for inner in (folder / "table", folder):
+            inner.chmod(0o555)
+
+        def read() -> None:
+            table = DiskTable(folder / "table", description={"encoder": "text"})
+            assert len(table.verify()) == 0 and table.rows(keys(6)).tolist() == list(range(6))
+            assert table.take(torch.tensor([1]), "cpu")[0].values.tolist() == [[3, 4, 5]]
+            assert not len(table.missing(keys(6)))
+            table.append(keys(6), Embeddings(torch.ones(6, 3)), columns([{"n": 1, "x": "a"}] * 6))
+            table.flush()
+            table.append(keys(1, 6), Embeddings(torch.ones(1, 3)), columns([{"n": 1, "x": "a"}]))
+            with pytest.raises(
+                PermissionError, match=rf"cannot write to {folder}/table: Permission .*; make it writable"
+            ):
+                table.flush()
+            message = rf"cannot write to {folder}/other/one: Permission denied; make {folder} writable, or choose"
+            with pytest.raises(PermissionError, match=message):
+                DiskTable(folder / "other" / "one", description={})
+
+        as_another_user(read)
+
+
+def test_what_may_not_be_read_is_named() -> None:
+    with reachable_folder() as folder:
+        table = filled(folder / "table").path
+
+        def read(message: str) -> None:
+            with pytest.raises(LoadError, match=message):
+                DiskTable(table)
+
+        for name in ("store.json", "commit.json", "keys", "vectors/data.ninja"):
+            (table / name).chmod(0o600)
+            as_another_user(partial(read, rf"{table}/{name} cannot be read: Permission denied"))
+            (table / name).chmod(0o644)
+        table.chmod(0o700)
+        as_another_user(partial(read, rf"{table}/commit.json cannot be read: Permission denied; let its owner"))
 
 
 FILL = """
