@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from tqdm.auto import tqdm
 from simlearn import meta as columns
 from simlearn.cache.config import CacheConfig, CacheType, KeyExtractor
 from simlearn.cache.reading import CHUNK, RoleReader, keys_of, own_share, random_rows, read_in_chunks
-from simlearn.cache.saved_rows import SavedRows
+from simlearn.cache.saved_rows import SampledKeys, SavedRows, other_content
 from simlearn.cache.tables import Resident, TableName, open_tables, residence, table_name
 from simlearn.data import SampleTable, SimilarityDataLoader
 from simlearn.data import columns as label_columns
@@ -107,35 +109,37 @@ class EmbeddingCache:
             The data set as columns of row numbers, when samples have numbers and all encoders are cached; else None.
 
         Raises:
+            ValueError: when the data set has the version of an earlier one and other content.
             RuntimeError: when it failed in another process.
         """
         readers = self._readers(loader)
         wants_table = self.is_complete and not loader.is_stream
         saved = SavedRows.of(self.config, loader, readers, self.tables) if wants_table else None
         known = None if saved is None else saved.read()
-        if known is not None and saved is not None:
+        if saved is None or known is None:
+            read = together(lambda: self._encode_new(loader, readers, wants_table, progress), "filling the cache")
+            sampled = None if saved is None else SampledKeys.of(len(loader.source), readers)  # type: ignore[arg-type]
+            rows = {reader.role: reader.rows(self._find) for reader in readers}
+            labels = label_columns.concatenate(read) if wants_table else {}
+            if saved is not None and sampled is not None and rank() == 0:
+                _save(saved, labels, rows, sampled)
+        else:
+            labels, rows, sampled = known
             with suppress(OSError):  # when it was last used, for `prune`; a shared cache may be read-only
                 os.utime(saved.path)
-        if known is None:
-            labels = together(lambda: self._encode_new(loader, readers, wants_table, progress), "filling the cache")
-            rows = {reader.role: reader.rows(self._find) for reader in readers}
-            if wants_table:
-                known = label_columns.concatenate(labels), rows
-                if saved is not None and rank() == 0:
-                    saved.write(*known)
-        if known is None:
-            self._use(readers, rows)
-            return None
-        labels_of_all, rows = known
+            if sampled is not None:
+                together(partial(sampled.check, loader, readers), "comparing the data set with its version")
         self._use(readers, rows)
+        if not wants_table:
+            return None
         return SampleTable(
             loader.kind,
-            labels_of_all,
+            labels,
             {name: column.values for name, column in rows["query"].items()},
             rows.get("document", {}),
             two_towers=not self.model.is_symmetric,
             check=check,
-            recheck=_Recheck(loader, readers, self.tables, rows),
+            recheck=_Recheck(loader, readers, self.tables, rows, is_saved=known is not None),
         )
 
     def add(self, role: Role, objects: Sequence[Any]) -> dict[str, CachedRows]:
@@ -259,6 +263,7 @@ class _Recheck:
     readers: Sequence[RoleReader]
     tables: dict[TableName, Table]
     rows: dict[Role, dict[str, Ragged]]
+    is_saved: bool
 
     def __call__(self, epoch: int) -> None:
         source: Any = self.loader.source
@@ -273,7 +278,16 @@ class _Recheck:
                 except KeyError:
                     found = None
                 if found is None or not torch.equal(found, expected):
-                    raise ValueError(_changed(part.encoder))
+                    version = self.loader.dataset_version
+                    raise ValueError(other_content(version, part.encoder) if self.is_saved else _changed(part.encoder))
+
+
+def _save(saved: SavedRows, labels: Columns, rows: dict[Role, dict[str, Ragged]], sampled: SampledKeys) -> None:
+    """Save the rows for the next run, which can do without them: a cache that is only read is used all the same."""
+    try:
+        saved.write(labels, rows, sampled)
+    except OSError as error:
+        warnings.warn(f"the next run has to read the data set again, since {error}", stacklevel=2)
 
 
 def _changed(encoder: str) -> str:

@@ -224,8 +224,11 @@ def _entry(path: Path, name: str) -> CacheEntry:
 
 def _verified(entry: CacheEntry, repair: bool) -> Verified:
     if entry.table is None:
-        if SavedRows(entry.path).read() is not None:
-            return Verified(entry)
+        try:
+            if SavedRows(entry.path).read() is not None:
+                return Verified(entry)
+        except LoadError as error:
+            return Verified(entry, problem=str(error))
         if repair:
             entry.path.unlink(missing_ok=True)
             return Verified(entry, 1, repaired=True)

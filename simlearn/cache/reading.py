@@ -92,6 +92,15 @@ class RoleReader:
             picked = part.pick(objects)
             yield part, picked, keys_of(picked, extractor, part.encoder)
 
+    def sampled(self, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """For each part, by name, the keys (k, 16) of the objects of some of the samples; to be asked before `rows`."""
+        bounds = np.cumsum([0, *(count for chunk in self._counts for count in chunk)])
+        places = [place for number in numbers for place in range(bounds[number], bounds[number + 1])]
+        return {
+            part.name: torch.from_numpy(np.concatenate(chunks)[places])
+            for part, chunks in zip(self.parts, self._keys, strict=True)
+        }
+
     def rows(self, find: Callable[[Part, NDArray[np.uint8]], Tensor]) -> dict[str, Ragged]:
         """For each part, by name, the rows of the objects of every sample."""
         counts = [count for chunk in self._counts for count in chunk]

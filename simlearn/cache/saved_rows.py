@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from simlearn.data import SimilarityDataLoader
 from simlearn.data.columns import Column, Columns, Ragged
 from simlearn.encoders.identity import code_of
 from simlearn.encoders.towers import Role
+from simlearn.files import unreadable, unwritable, write_tensors
 from simlearn.store import DiskTable, Table
 
 if TYPE_CHECKING:
@@ -29,6 +29,56 @@ DATASETS = "datasets"
 """The folder of a cache in which they are."""
 
 Rows: TypeAlias = "dict[Role, dict[str, Ragged]]"
+
+_SAMPLED = 8
+"""Samples, from evenly spaced places of a data set, whose keys are remembered."""
+
+_NUMBERS = "samples"
+_KEYS = "key/"
+
+
+@dataclass(frozen=True)
+class SampledKeys:
+    """The content keys of a few samples of a data set: a version that stays while the content changes is found out.
+
+    Args:
+        numbers: (s,) int64, of the samples.
+        keys: by role and part, `"query/default"`: (k, 16) uint8, of their objects.
+    """
+
+    numbers: Tensor
+    keys: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, size: int, readers: Sequence[RoleReader]) -> SampledKeys:
+        """Of a data set of so many samples that the readers have read and not yet given the rows of."""
+        count = min(_SAMPLED, size)
+        numbers = torch.arange(count) * (size - 1) // max(1, count - 1)
+        found = {reader.role: reader.sampled(numbers.tolist()) for reader in readers} if size else {}
+        return cls(numbers, {f"{role}/{part}": keys for role, parts in found.items() for part, keys in parts.items()})
+
+    def check(self, loader: SimilarityDataLoader, readers: Sequence[RoleReader]) -> None:
+        """Read the samples again.
+
+        Raises:
+            ValueError: when one of them is another one now, naming the version.
+        """
+        source: Any = loader.source
+        samples = source.__getitems__(self.numbers.tolist()) if len(self.numbers) else []
+        for reader in readers:
+            for part, _, keys in reader.keyed(reader.objects(samples)[0]) if samples else ():
+                if not torch.equal(torch.from_numpy(keys), self.keys[f"{reader.role}/{part.name}"]):
+                    raise ValueError(other_content(loader.dataset_version, part.encoder))
+
+
+def other_content(version: str | None, encoder: str) -> str:
+    """What to say of a data set that has other content than when its version was saved."""
+    return (
+        f"the data set of dataset_version {version!r} is not what it was when the cache was filled: encoder "
+        f"{encoder!r} reads other objects. Give another dataset_version whenever the content changes, or leave it out;"
+        " for content that is new each time (random augmentation), set "
+        f"CacheConfig(mapping={{{encoder!r}: CacheType.NONE}})"
+    )
 
 
 @dataclass(frozen=True)
@@ -69,16 +119,27 @@ class SavedRows:
         digest = blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
         return cls(Path(config.save_dir) / DATASETS / f"{digest}.safetensors")
 
-    def read(self) -> tuple[Columns, Rows] | None:
-        """The labels, and for each role and part the rows; None where nothing whole was saved."""
+    def read(self) -> tuple[Columns, Rows, SampledKeys | None] | None:
+        """The labels, for each role and part the rows, and a few keys; None where nothing whole was saved.
+
+        Files that were written before keys were remembered have none.
+
+        Raises:
+            LoadError: when the file may not be read.
+        """
         try:
+            self.path.open("rb").close()  # safetensors calls a file missing that may not be read
             with safe_open(self.path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 told = (file.metadata() or {}).get("checksum")
         except (FileNotFoundError, SafetensorError):
             return None
+        except OSError as error:
+            raise unreadable(self.path, error) from error
         if told != _checksum(tensors):  # a wrong row would be a wrong vector; the data set is there to be read again
             return None
+        keys = {name.removeprefix(_KEYS): tensors.pop(name) for name in list(tensors) if name.startswith(_KEYS)}
+        numbers = tensors.pop(_NUMBERS, None)
         labels: Columns = {}
         rows: Rows = {}
         for name in {name.removesuffix(".offsets").removesuffix(".values") for name in tensors}:
@@ -89,27 +150,30 @@ class SavedRows:
             elif isinstance(column, Ragged):
                 role: Role = "query" if what == "query" else "document"
                 rows.setdefault(role, {})[rest] = column
-        return labels, rows
+        return labels, rows, None if numbers is None else SampledKeys(numbers, keys)
 
-    def write(self, labels: Columns, rows: Rows) -> None:
-        """Save them; a reader finds all or nothing."""
+    def write(self, labels: Columns, rows: Rows, sampled: SampledKeys) -> None:
+        """Save them; a reader finds all or nothing.
+
+        Raises:
+            OSError: when they cannot be written, naming what must be writable.
+        """
         columns = {f"label/{name}": column for name, column in labels.items()}
         for role, parts in rows.items():
             columns |= {f"{role}/{name}": column for name, column in parts.items()}
-        tensors: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {_NUMBERS: sampled.numbers}
+        tensors |= {f"{_KEYS}{name}": keys for name, keys in sampled.keys.items()}
         for name, column in columns.items():
             if isinstance(column, Ragged):
                 tensors |= {f"{name}.values": column.values, f"{name}.offsets": column.offsets}
             else:
                 tensors[name] = column
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        draft = self.path.with_suffix(f".{secrets.token_hex(4)}.draft")
         try:
-            save_file(tensors, draft, {"checksum": _checksum(tensors)})
-            draft.replace(self.path)
-        finally:
-            draft.unlink(missing_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(self.path.parent, error, f"make {self.path.parent.parent} writable") from error
+        write_tensors(self.path, tensors, {"checksum": _checksum(tensors)})
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
