@@ -20,6 +20,7 @@ from simlearn.files.json_files import read_json
 _MAX_FOLDERS = 64  # deep: os.walk and rglob call themselves for each; a head in a head in a head is 2 a level
 _MAX_FILES = 20_000
 _MAX_HEADER_BYTES = 16_000_000  # of safetensors: a model of 100,000 tensors has 10 MB
+_NESTED = frozenset({dict, list})
 _CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "_instantiator"})
 # Keys whose value a loader of transformers or sentence-transformers turns into a class.
 _CLASS_KEYS = frozenset(
@@ -174,7 +175,8 @@ def mappings(content: Any) -> Iterator[dict[str, Any]]:
             yield node
         if isinstance(node, (dict, list)):
             children = node.values() if isinstance(node, dict) else node
-            waiting.extend(child for child in children if isinstance(child, (dict, list)))
+            if not _NESTED.isdisjoint(map(type, children)):  # a vocabulary of numbers is passed over at once
+                waiting.extend(child for child in children if type(child) in _NESTED)
 
 
 def _check_classes(file: Path, named: Any) -> None:

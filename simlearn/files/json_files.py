@@ -60,7 +60,8 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
 
 def _check_structure(path: str | Path, data: bytes) -> None:
     """Refuse what would be huge, or too deep for the parser, which is written in C and may exhaust its stack."""
-    brackets = data.count(b"[") + data.count(b"{")
+    # Nothing opens right behind a quote: that is a string, as the "[unused1]" of vocabularies.
+    brackets = data.count(b"[") + data.count(b"{") - data.count(b'"[') - data.count(b'"{')
     if brackets <= _MAX_JSON_DEPTH and data.count(b",") + brackets <= _MAX_JSON_VALUES:
         return
     import numpy as np

@@ -100,18 +100,19 @@ def no_larger_than(folder: Path) -> Iterator[None]:
         LoadError: at the first tensor or module too many.
     """
     sizes, thread = weight_sizes(folder), threading.get_ident()
-    seen: set[tuple[int, str]] = set()
+    most_numbers, most_parts = 2 * sizes.numbers + _SLACK, 8 * sizes.tensors + _SLACK_PARTS
+    seen: dict[tuple[int, str], Any] = {}  # a tensor comes again when its place on the meta device is filled
     numbers = 0
 
     def count(module: nn.Module, name: str, part: Any) -> None:
         nonlocal numbers
-        if threading.get_ident() != thread or part is None or (id(module), name) in seen:
+        if part is None or threading.get_ident() != thread or seen.setdefault((id(module), name), part) is not part:
             return
-        seen.add((id(module), name))
-        numbers += part.numel() if isinstance(part, Tensor) else 0
-        if numbers > 2 * sizes.numbers + _SLACK or len(seen) > 8 * sizes.tensors + _SLACK_PARTS:
+        if isinstance(part, Tensor):
+            numbers += part.numel()
+        if numbers > most_numbers or len(seen) > most_parts:
             raise LoadError(
-                f"{folder} is damaged: its settings ask for a model of more than {numbers:,} numbers or "
+                f"{folder} is damaged: its settings ask for a model of at least {numbers:,} numbers and "
                 f"{len(seen):,} parts, but its weights hold {sizes.numbers:,} numbers in {sizes.tensors:,} tensors"
             )
 
