@@ -19,7 +19,11 @@ from simlearn.files import UntrustedError
 MAX_LENGTH = 16_384
 """Longest that texts may be padded to: models pad to 77, 128 or 512, and attention squares it."""
 MAX_MULTIPLE = 1_024
-_MAX_GROWTH = 32  # " " by "▁", as Metaspace does, is 3
+_MAX_GROWTH = 128  # of ALBERT's 99: a compiled map, 33, and " " by "▁", 3
+# How many bytes the parts make of one at most. What Unicode itself allows comes once for free; if a Replace undoes it
+# in between, it comes again.
+_UNICODE = {"NFD": 3, "NFKD": 11, "NFKC": 11, "BertNormalizer": 3}
+_ALWAYS = {"ByteLevel": 2, "Metaspace": 3}
 _MAX_PARTS = 100
 _MAX_PREFIX = 64  # bytes; "▁" has 3
 _MAX_CHARSMAP = 64  # bytes that one character may become; NFKC makes 33 of the longest
@@ -48,7 +52,7 @@ def check_tokenizer(file: Path, content: dict[str, Any]) -> None:
     steps = [*normalizers, *_parts(content.get("pre_tokenizer"), "pretokenizers")]
     if len(steps) > _MAX_PARTS:
         _refuse(file, f"{len(steps)} normalizers and pre-tokenizers", "no model needs more than a few")
-    growth, charsmaps = 1, 0
+    growth, is_first = 1, True
     for step in steps:
         kind = step.get("type")
         if kind == "Replace":
@@ -56,12 +60,13 @@ def check_tokenizer(file: Path, content: dict[str, Any]) -> None:
         elif kind == "Prepend":
             if len(str(step.get("prepend", "")).encode("utf-8", "replace")) > _MAX_PREFIX:
                 _refuse(file, "a Prepend", f"it puts more than {_MAX_PREFIX} bytes before every text")
-        elif kind == "Precompiled":
-            charsmaps += 1
-            longest = _longest_replacement(step.get("precompiled_charsmap"))
+        elif kind == "Precompiled" or kind in _UNICODE:
+            longest = _UNICODE.get(str(kind)) or _longest_replacement(step.get("precompiled_charsmap"))
             if longest > _MAX_CHARSMAP:
                 _refuse(file, "a Precompiled normalizer", f"it makes {longest} bytes of one character")
-            growth *= longest if charsmaps > 1 else 1  # the first one is what Unicode allows
+            growth *= 1 if is_first else max(1, longest)
+            is_first = False
+        growth *= _ALWAYS.get(str(kind), 1)
         if fault := pattern_fault(_pattern(step)):
             _refuse(file, f"the pattern {_pattern(step)!r:.100}", fault)
     if growth > _MAX_GROWTH:
