@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -122,7 +121,7 @@ class EmbeddingCache:
             rows = {reader.role: reader.rows(self._find) for reader in readers}
             labels = label_columns.concatenate(read) if wants_table else {}
             if saved is not None and sampled is not None and rank() == 0:
-                _save(saved, labels, rows, sampled)
+                saved.write(labels, rows, sampled)
         else:
             labels, rows, sampled = known
             with suppress(OSError):  # when it was last used, for `prune`; a shared cache may be read-only
@@ -280,14 +279,6 @@ class _Recheck:
                 if found is None or not torch.equal(found, expected):
                     version = self.loader.dataset_version
                     raise ValueError(other_content(version, part.encoder) if self.is_saved else _changed(part.encoder))
-
-
-def _save(saved: SavedRows, labels: Columns, rows: dict[Role, dict[str, Ragged]], sampled: SampledKeys) -> None:
-    """Save the rows for the next run, which can do without them: a cache that is only read is used all the same."""
-    try:
-        saved.write(labels, rows, sampled)
-    except OSError as error:
-        warnings.warn(f"the next run has to read the data set again, since {error}", stacklevel=2)
 
 
 def _changed(encoder: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -17,13 +20,15 @@ from simlearn.data import SimilarityDataLoader
 from simlearn.data.columns import Column, Columns, Ragged
 from simlearn.encoders.identity import code_of
 from simlearn.encoders.towers import Role
-from simlearn.files import unreadable, unwritable, write_tensors
+from simlearn.files import unreadable, write_tensors
 from simlearn.store import DiskTable, Table
 
 if TYPE_CHECKING:
     from simlearn.cache.config import CacheConfig
     from simlearn.cache.reading import RoleReader
     from simlearn.cache.tables import TableName
+
+_logger = logging.getLogger(__name__)
 
 DATASETS = "datasets"
 """The folder of a cache in which they are."""
@@ -155,8 +160,8 @@ class SavedRows:
     def write(self, labels: Columns, rows: Rows, sampled: SampledKeys) -> None:
         """Save them; a reader finds all or nothing.
 
-        Raises:
-            OSError: when they cannot be written, naming what must be writable.
+        The next run can do without them, though it reads the data set again. So a folder that may only be read is none
+        of the user's worries, and a full disk is a warning.
         """
         columns = {f"label/{name}": column for name, column in labels.items()}
         for role, parts in rows.items():
@@ -171,9 +176,13 @@ class SavedRows:
         tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_tensors(self.path, tensors, {"checksum": _checksum(tensors)})
         except OSError as error:
-            raise unwritable(self.path.parent, error, f"make {self.path.parent.parent} writable") from error
-        write_tensors(self.path, tensors, {"checksum": _checksum(tensors)})
+            told = f"the rows of the data set are not saved, so the next run reads it again: {error}"
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                _logger.debug(told)
+            else:
+                warnings.warn(told, stacklevel=2)
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -128,8 +130,8 @@ def test_a_cache_that_cannot_be_written_to_is_read() -> None:
             for version in ("1", None):
                 found = fill(config, loader(pairs(64), version))
                 assert torch.equal(found.query_rows["default"], first.query_rows["default"])
-            datasets = rf"{folder}/cache/datasets/.*safetensors: Permission denied"
-            with pytest.warns(UserWarning, match=f"the next run has to read the data set again, since .*{datasets}"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
                 fill(config, loader(pairs(64), "2"))
             with pytest.raises(PermissionError, match=rf"cannot write to {folder}/cache/default-.*make it writable"):
                 fill(config, loader(pairs(65)))
@@ -137,6 +139,18 @@ def test_a_cache_that_cannot_be_written_to_is_read() -> None:
                 fill(config, loader(pairs(64)), SmallModel(frozen=True, cache=config, seed=1))
 
         as_another_user(read)
+
+
+def test_a_full_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(source: Any, target: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    config = CacheConfig(save_dir=tmp_path)
+    fill(config, loader(pairs(64), None))
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.warns(UserWarning, match=r"not saved, so the next run reads it again: .*datasets/.*No space left"):
+        fill(config, loader(pairs(64)))
+    assert list((tmp_path / "datasets").iterdir()) == []
 
 
 def test_rows_that_may_not_be_read_are_named() -> None:
