@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simlearn.embeddings import Embeddings
-from simlearn.files import LoadError, read_sealed, write_sealed
+from simlearn.files import LoadError, read_sealed, temporary_folder, write_sealed
 from simlearn.store import DiskTable
 
 TABLE = "table"
@@ -63,6 +63,49 @@ class EncodedObjects:
         self._table = DiskTable(self.path / TABLE)
         self.rows = read_order(self.path, self._table.generation)
         self.description: dict[str, Any] = self._table.description
+
+    @classmethod
+    def from_mmap_ninja(
+        cls,
+        folder: str | Path,
+        objects: Iterable[Any],
+        path: str | Path | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> EncodedObjects:
+        """Copy the vectors of a folder that the package mmap_ninja wrote, bit for bit, under the keys of their objects.
+
+        Args:
+            folder: floats (N, D); for many vectors an object (N, M, D), or ragged with (M, D) each.
+            objects: N of them in the order of the vectors, or what tells each apart, such as its id. Equal ones keep
+                the first one's vectors; those of the others must be the same but for rounding.
+            path: a new folder for the copy; None for a temporary one, which ends with the process.
+            dtype: what the copy is kept in; None for the folder's own.
+
+        Raises:
+            LoadError: for another folder, or a damaged one as far as it shows.
+            ValueError: for another number of objects, or equal ones with different vectors.
+            FileExistsError: when `path` holds something.
+        """
+        from simlearn.models.mmap_ninja_folders import read_folder  # which imports this module
+
+        # Two below: a folder is written under the lock of the one above, and this process holds the temporary one's.
+        place = Path(path) if path is not None else temporary_folder() / "copy" / "objects"
+        read_folder(Path(folder), objects, place, dtype)
+        return cls(place)
+
+    def to_mmap_ninja(self, folder: str | Path) -> None:
+        """Write the vectors in the order of the objects into a new folder of the package mmap_ninja.
+
+        `mmap_ninja.np_open_existing(folder)` gives (N, D); for many vectors an object `mmap_ninja.RaggedMmap(folder)`
+        gives (M, D) each. bfloat16, which numpy lacks, becomes float32.
+
+        Raises:
+            FileExistsError: when `folder` holds something.
+        """
+        from simlearn.models.mmap_ninja_folders import write_folder
+
+        write_folder(self, Path(folder))
 
     def __len__(self) -> int:
         """N, the number of objects."""
