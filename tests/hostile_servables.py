@@ -206,12 +206,13 @@ OUTWARD: dict[str, Change] = {
     "templates": _all(
         _config(f"{MODEL}/tokenizer_config.json", chat_template=TEMPLATE), _settings(modality_config=MESSAGES)
     ),
-    "templates by default": _all(
+    "templates by guess": _all(
         _config(f"{MODEL}/tokenizer_config.json", chat_template=TEMPLATE),
-        _only(f"{MODEL}/sentence_bert_config.json", {"max_seq_length": 64}),
+        lambda folder: (folder / MODEL / "modules.json").unlink(),
     ),
-    "templates in a processor": _all(
-        _config(f"{MODEL}/chat_template.json", chat_template=TEMPLATE),
+    "templates in pairs": _settings(modality_config={"image+message": MESSAGES["text"], "text": MESSAGES["text"]}),
+    "templates of an old model that does not use them": _all(
+        _config(f"{MODEL}/tokenizer_config.json", chat_template=TEMPLATE),
         _only(f"{MODEL}/sentence_bert_config.json", {"max_seq_length": 64}),
     ),
     "templates that are not used": _config(f"{MODEL}/tokenizer_config.json", chat_template=TEMPLATE),
@@ -518,6 +519,7 @@ CASES: dict[str, tuple[str, Change]] = {
 
 HARMLESS = {
     "text: templates that are not used": "no modality renders them",
+    "text: templates of an old model that does not use them": "it knew no messages",
     "text: a processor by name": "pads to another length, which the model does not take",
     "text: pairs of modalities": "a text is a text, whatever it looks like",
     "text: a split by the empty pattern": "splits nothing",

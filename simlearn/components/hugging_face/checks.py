@@ -61,7 +61,6 @@ _OUTWARD_KEYS = {
 _IMPLEMENTATIONS = frozenset(
     "attn_implementation _attn_implementation experts_implementation _experts_implementation".split()
 )
-_TEMPLATE_FILES = frozenset({"tokenizer_config.json", "processor_config.json", "preprocessor_config.json"})
 _SETTINGS_FILE = re.compile(r"sentence_.*_config\.json")
 _READ_WHOLE = frozenset({".txt", ".md", ".model", ".spm"})  # vocabularies, and the model's card
 _MAX_PROMPT = 65_536  # characters that are read anew before every text
@@ -107,8 +106,6 @@ def check_pretrained_folder(folder: Path) -> None:
         if file.name.lower() == "config.json":
             check_sizes(file, content)
         _check_padding(file, content, contents.get(file.parent / "tokenizer_config.json"))
-        if file.name.lower() in _TEMPLATE_FILES or file.name.lower() == "chat_template.json":
-            _check_template(file, content, contents)
 
 
 def _check_keys(file: Path, content: Any) -> None:
@@ -164,8 +161,9 @@ def _check_transformer(file: Path, config: Any) -> None:
         method = modality.get("method") if isinstance(modality, dict) else modality
         if not re.fullmatch(r"forward|get_[a-z]+_features", str(method)):
             raise UntrustedError(f"{file} asks for the method {method!r} of the model, which computes no embeddings")
-    if isinstance(modalities, dict) and "message" in modalities:
-        # sentence-transformers makes a message of every text then, and renders the tokenizer's template for it.
+    if isinstance(modalities, dict) and any("message" in str(names) for names in modalities):
+        # sentence-transformers makes a message of every text then, and renders the tokenizer's template for it. A
+        # template that lies in the folder of a model without messages is never rendered.
         raise UntrustedError(
             f"{file} lets the model take messages, so that a template of the folder, which is a program, would run for "
             "every text; take 'message' out of the model's modality_config before saving and give a prompt instead"
@@ -177,19 +175,3 @@ def _check_prompts(file: Path, content: Any) -> None:
     for name, prompt in prompts.items() if isinstance(prompts, dict) else ():
         if isinstance(prompt, str) and len(prompt) > _MAX_PROMPT:
             raise UntrustedError(f"{file} has the prompt {name!r:.80} of {len(prompt):,} characters before every text")
-
-
-def _check_template(file: Path, content: Any, contents: dict[Path, Any]) -> None:
-    """A template may lie in a folder whose model takes plain texts: nothing renders it there."""
-    if not isinstance(content, dict) or not content.get("chat_template") or file.parent / "config.json" not in contents:
-        return
-    settings = [
-        other
-        for path, other in contents.items()
-        if path.parent == file.parent and _SETTINGS_FILE.fullmatch(path.name.lower())
-    ]
-    if not settings or not all(isinstance(other.get("modality_config"), dict) for other in settings):
-        raise UntrustedError(
-            f"{file} holds a template, which is a program, and no modality_config beside it says that the model takes "
-            "plain texts, for which it would not run; save the model with this sentence-transformers"
-        )

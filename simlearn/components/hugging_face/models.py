@@ -106,6 +106,9 @@ def load_sentence_transformer(folder: Path, *, truncate_dim: int | None, dtype: 
     from sentence_transformers import SentenceTransformer
 
     check_pretrained_folder(folder)
+    if not (folder / "modules.json").is_file():
+        # Without it sentence-transformers guesses: a tokenizer with a template would render it for every text.
+        raise LoadError(f"{folder / 'modules.json'} is missing; save the model with sentence-transformers, as a whole")
     with _reading(folder):
         model = SentenceTransformer(
             str(folder),
