@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 import torch
 from fixtures.hearing import hearing
-from fixtures.version1_classes import CACHES, FOLDER, NUMBERS, SERVABLES, VERSION, Times, number_pairs, text_pairs
+from fixtures.version1_classes import (
+    CACHES,
+    FOLDER,
+    NUMBERS,
+    SERVABLES,
+    VERSION,
+    Backwards,
+    Times,
+    number_pairs,
+    text_pairs,
+)
 from small_models import NumbersEncoder, quiet_trainer
 from torch.utils.data import Dataset
 
@@ -251,3 +261,15 @@ def test_the_vectors_of_other_settings_are_never_taken(factor: float, tmp_path: 
         assert encoder.encoded == (0 if run else len(NUMBERS))
         assert len(heard) == (0 if run else 1), heard
         assert run or "Times" in heard[0]
+
+
+def test_another_vectorizer_is_not_served_what_simlearns_own_said(tmp_path: Path, encoded: list[int]) -> None:
+    """Version 1 had one identity for both."""
+    folder = Path(shutil.copytree(CACHES / "own", tmp_path / "cache"))
+    encoder = BagOfTokensEncoder(Backwards(32, lengths=(2, 3)), 8, trainable=False, norm=0.7)
+    encoder.load_state_dict(encoder_of("bag").state_dict())
+    vectors = fill(folder, {"words": encoder}, text_pairs())
+    assert encoded
+    expected = SimilarityModel(encoder).encode([pair.obj_a for pair in text_pairs()])
+    np.testing.assert_allclose(vectors["words/query"], expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(expected, EXPECTED["caches/own/words/query"], atol=1e-3)
