@@ -5,12 +5,14 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import lzma
 import os
 import pickle
 import random
 import re
 import socket
+import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -230,6 +232,60 @@ class TestEntries:
         monkeypatch.setattr(os, "scandir", refuse)  # files of a folder that lists nothing can still be opened
         with pytest.raises(LoadError, match="cannot be read: Permission denied"):
             check_folder(tmp_path)
+
+
+class TestFolders:
+    def test_nested(self, tmp_path: Path) -> None:
+        deepest = tmp_path.joinpath(*["d"] * 64)
+        deepest.mkdir(parents=True)
+        (deepest / "a.txt").write_text("")
+        check_folder(tmp_path)
+        (deepest / "d").mkdir()
+        with pytest.raises(LoadError, match="nested more than 64 deep"):
+            check_folder(tmp_path)
+
+    def test_nested_further_than_a_path_is_long(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        for _ in range(1900):
+            os.mkdir("d")
+            os.chdir("d")
+        try:
+            with pytest.raises(LoadError, match=f"{tmp_path} holds folders nested more than 64 deep"):
+                check_folder(tmp_path)
+        finally:
+            subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)  # shutil calls itself for each
+
+    def test_full(self, tmp_path: Path) -> None:
+        for number in range(20_000):
+            os.close(os.open(tmp_path / f"{number}.txt", os.O_CREAT))
+        check_folder(tmp_path)
+        (tmp_path / "more.txt").write_text("")
+        with pytest.raises(LoadError, match="more than 20,000 files"):
+            check_folder(tmp_path)
+
+
+def test_a_header_of_weights_that_is_all_names(tmp_path: Path) -> None:
+    names = {str(number): {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for number in range(270_000)}
+    header = json.dumps(names).encode()
+    file = write(tmp_path, "a.safetensors", len(header).to_bytes(8, "little") + header + b" ")
+    assert "has a header of" in refused(file, LoadError)
+
+
+def test_weights_of_two_files_and_gigabytes_of_holes(tmp_path: Path) -> None:
+    """What no module asks for is mapped, not read."""
+    header = b'{"a": {"dtype": "U8", "shape": [21474836480], "data_offsets": [0, 21474836480]}}'
+    file = write(tmp_path, "a.safetensors", len(header).to_bytes(8, "little") + header)
+    os.truncate(file, 8 + len(header) + 20 * 2**30)
+    check_folder(tmp_path)
+
+
+def test_contents_are_handed_on(tmp_path: Path) -> None:
+    write(tmp_path, "a.json", b'{"a": 1}')
+    write(tmp_path, "B.JSON", b"[1]")
+    write(tmp_path, "c.txt", b"1")
+    seen: dict[Path, Any] = {}
+    check_folder(tmp_path, seen.__setitem__)
+    assert seen == {tmp_path / "nested/a.json": {"a": 1}, tmp_path / "nested/B.JSON": [1]}
 
 
 @given(
