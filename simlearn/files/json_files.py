@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,8 +12,9 @@ from typing import Any, NoReturn
 from simlearn.files.errors import LoadError
 
 FORMAT_VERSION = 1
-MAX_JSON_BYTES = 50_000_000
-"""Half as much again as the largest file that real models have, a `tokenizer.json` of 262,144 tokens (33 MB)."""
+MAX_JSON_BYTES = 100_000_000
+"""More than real models have: a `tokenizer.json` of 262,144 tokens takes 33 MB, two million Russian words 60 MB."""
+_MAX_TEXT_BYTES = 200_000_000  # in memory, where one character beyond 16 bits gives all of them four bytes
 _MAX_JSON_DEPTH = 100
 _MAX_JSON_VALUES = 4_000_000
 """An empty list takes 3 bytes in a file and 72 in memory; a tokenizer of 262,144 tokens has 1.8 million values."""
@@ -38,16 +40,19 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
         max_bytes: the largest size, for those who expect more.
 
     Raises:
-        LoadError: for a file that is missing, damaged or too large, that nests deeper than 100 or holds more than
-            4,000,000 values, and for numbers that are no finite ones.
+        LoadError: for a file that is missing, damaged or too large (in memory, too), that nests deeper than 100 or
+            holds more than 4,000,000 values, and for numbers that are no finite ones.
     """
     try:
         with Path(path).open("rb") as file:
-            data = file.read(max_bytes + 1)
-        if len(data) > max_bytes:
+            is_too_large = os.fstat(file.fileno()).st_size > max_bytes
+            data = b"" if is_too_large else file.read(max_bytes + 1)
+        if is_too_large or len(data) > max_bytes:
             raise LoadError(f"{path} is larger than {max_bytes:,} bytes, which no model's JSON is; it is not read")
         _check_structure(path, data)
-        return json.loads(data.decode("utf-8"), parse_constant=_no_number, parse_float=_finite)
+        text = data.decode("utf-8")
+        del data  # what is built may be as large once more
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except LoadError:
         raise
     except FileNotFoundError:
@@ -61,6 +66,8 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
 def _check_structure(path: str | Path, data: bytes) -> None:
     """Refuse what would be huge, or too deep for the parser, which is written in C and may exhaust its stack."""
     # Nothing opens right behind a quote: that is a string, as the "[unused1]" of vocabularies.
+    if 4 * len(data) > _MAX_TEXT_BYTES and _text_bytes(data) > _MAX_TEXT_BYTES:
+        raise LoadError(f"{path} would take more than {_MAX_TEXT_BYTES:,} bytes of memory, which no model's JSON does")
     brackets = data.count(b"[") + data.count(b"{") - data.count(b'"[') - data.count(b'"{')
     if brackets <= _MAX_JSON_DEPTH and data.count(b",") + brackets <= _MAX_JSON_VALUES:
         return
@@ -87,6 +94,18 @@ def _check_structure(path: str | Path, data: bytes) -> None:
                 f"{path} is not JSON that a model needs: it is nested more than {_MAX_JSON_DEPTH} deep, which its "
                 "readers may not survive"
             )
+
+
+def _text_bytes(data: bytes) -> int:
+    """What UTF-8 takes as a str: the same for every character, one, two or four bytes."""
+    import numpy as np
+
+    widest, characters = 0, 0
+    for start in range(0, len(data), _AT_ONCE):
+        codes = np.frombuffer(data[start : start + _AT_ONCE], dtype=np.uint8)
+        widest = max(widest, int(codes.max()))
+        characters += int((codes & 0xC0 != 0x80).sum())  # the others go on with a character
+    return characters * (4 if widest >= 0xF0 else 2 if widest >= 0xC4 else 1)
 
 
 def _finite(text: str) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -88,19 +90,38 @@ class TestSize:
             file.write(b'{"a": "')
             file.truncate(20 * 2**30)
         start = time.process_time()
-        with pytest.raises(LoadError, match=r"a\.json is larger than 50,000,000 bytes"):
+        with pytest.raises(LoadError, match=r"a\.json is larger than 100,000,000 bytes"):
             read_json(tmp_path / "a.json")
         assert time.process_time() - start < 2
 
     def test_callers_may_expect_more_or_less(self, tmp_path: Path) -> None:
-        (tmp_path / "a.json").write_bytes(b'"' + b"x" * 50_000_000 + b'"')
+        (tmp_path / "a.json").write_bytes(b'"' + b"x" * 100_000_000 + b'"')
         with pytest.raises(LoadError, match="larger than"):
             read_json(tmp_path / "a.json")
-        assert len(read_json(tmp_path / "a.json", max_bytes=60_000_000)) == 50_000_000
+        assert len(read_json(tmp_path / "a.json", max_bytes=110_000_000)) == 100_000_000
         (tmp_path / "b.json").write_bytes(b"[1]")
         assert read_json(tmp_path / "b.json", max_bytes=3) == [1]
         with pytest.raises(LoadError, match="larger than 2 bytes"):
             read_json(tmp_path / "b.json", max_bytes=2)
+
+    def test_of_a_pipe(self, tmp_path: Path) -> None:
+        """Which has no size before it is read."""
+        os.mkfifo(tmp_path / "a.json")
+        writer = threading.Thread(target=lambda: (tmp_path / "a.json").write_bytes(b"[1, 2, 3]"))
+        writer.start()
+        with pytest.raises(LoadError, match="larger than 5 bytes"):
+            read_json(tmp_path / "a.json", max_bytes=5)
+        writer.join()
+
+    @pytest.mark.parametrize(
+        ("letter", "count"), [("é", 45_000_000), ("я", 45_000_000), ("x", 90_000_000), ("\U0001f600", 24_000_000)]
+    )
+    def test_in_memory(self, tmp_path: Path, letter: str, count: int) -> None:
+        assert read(tmp_path, b'"' + letter.encode() * count + b'"') == letter * count
+
+    def test_one_wide_letter_widens_all(self, tmp_path: Path) -> None:
+        with pytest.raises(LoadError, match="would take more than 200,000,000 bytes of memory"):
+            read(tmp_path, b'"' + b"x" * 50_000_000 + "\U0001f600".encode() + b'"')
 
     @pytest.mark.parametrize("value", [b"1", b"[]", b"{}", b'""', b'"\xc3\xa9"', b'"\\""'])
     def test_of_lists(self, tmp_path: Path, value: bytes) -> None:

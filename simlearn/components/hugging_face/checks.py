@@ -16,7 +16,6 @@ from simlearn.components.hugging_face.tokenizers import (
 )
 from simlearn.components.inspection import check_folder, mappings
 from simlearn.files import LoadError, UntrustedError
-from simlearn.files.json_files import MAX_JSON_BYTES
 
 # What sentence-transformers writes about a transformer. Older keys (`tokenizer_name_or_path`, `model_args`) name files
 # elsewhere.
@@ -63,6 +62,7 @@ _IMPLEMENTATIONS = frozenset(
 )
 _SETTINGS_FILE = re.compile(r"sentence_.*_config\.json")
 _READ_WHOLE = frozenset({".txt", ".md", ".model", ".spm"})  # vocabularies, and the model's card
+_MAX_WHOLE = 50_000_000  # bytes
 _MAX_PROMPT = 65_536  # characters that are read anew before every text
 
 
@@ -100,8 +100,8 @@ def check_pretrained_folder(folder: Path) -> None:
 
     check_folder(folder, look)
     for file in folder.rglob("*"):
-        if file.suffix.lower() in _READ_WHOLE and file.stat().st_size > MAX_JSON_BYTES:
-            raise LoadError(f"{file} is larger than {MAX_JSON_BYTES:,} bytes, and would be read into memory whole")
+        if file.suffix.lower() in _READ_WHOLE and file.stat().st_size > _MAX_WHOLE:
+            raise LoadError(f"{file} is larger than {_MAX_WHOLE:,} bytes, and would be read into memory whole")
     for file, content in contents.items():
         if file.name.lower() == "config.json":
             check_sizes(file, content)
