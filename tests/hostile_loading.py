@@ -1,6 +1,6 @@
 """A program that loads servables one after the other and tells, as lines of JSON, what each took and asked.
 
-`python hostile_loading.py folder...`; each folder is made by `hostile_servables.CASES` elsewhere.
+`python hostile_loading.py folder...`; each folder is made by `hostile_cases.CASES` elsewhere.
 """
 
 from __future__ import annotations

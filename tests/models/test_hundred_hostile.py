@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from fixtures.version1_classes import SERVABLES
-from hostile_servables import CASES, HARMLESS
+from hostile_cases import CASES, HARMLESS
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_servables import sparse
+from hostile_cases.changes import sparse
 from tiny_models import tiny_sentence_transformer, tiny_static_model, tiny_vit
 
 from simlearn.components.hugging_face import check_pretrained_folder, save_image_model, save_sentence_transformer
