@@ -7,22 +7,23 @@ that walk many tiles use: prepare once, then multiply.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from simlearn.components import ClassResolver, load_module, save_module
+from simlearn.components import Component
 from simlearn.distances import Distance, normalize
 from simlearn.embeddings import Embeddings
 
 
-class Scorer(nn.Module):
+class Scorer(nn.Module, Component):
     """Scores queries against documents; higher is more similar.
 
     A subclass implements `forward`, and `paired` where it is cheaper than the diagonal of `forward`.
     """
 
+    required: ClassVar[tuple[str, ...]] = ("forward",)
     is_product = False
     """Whether `forward` is a matrix product of the prepared embeddings."""
 
@@ -56,24 +57,6 @@ class Scorer(nn.Module):
     def paired_distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
         """Distances (N,) of query i and document i. Default: the negated scores."""
         return -self.paired(queries, documents)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
-        return {}
-
-    def save(self, output_path: str) -> None:
-        """Write the scorer into a folder."""
-        save_module(self, output_path, self.get_config_dict())
-
-    @classmethod
-    def load(cls, input_path: str) -> Scorer:
-        """Read what `save` wrote."""
-        return load_module(cls, input_path)
-
-    @classmethod
-    def load_with(cls, input_path: str, resolver: ClassResolver) -> Scorer:
-        """Read what `save` wrote; a scorer with parts of foreign classes finds them with `resolver`."""
-        return cls.load(input_path)
 
 
 class DistanceScorer(Scorer):
@@ -127,10 +110,6 @@ class DistanceScorer(Scorer):
         """Distances (N,) of query i and document i."""
         return self._measure.distance(self._vectors(queries), self._vectors(documents))
 
-    def get_config_dict(self) -> dict[str, Any]:
-        """The distance."""
-        return {"distance": self.distance.value}
-
     def _vectors(self, embeddings: Embeddings) -> Tensor:
         if embeddings.is_multi_vector:
             raise ValueError(
@@ -146,20 +125,12 @@ class CosineScorer(DistanceScorer):
     def __init__(self) -> None:
         super().__init__(Distance.COSINE)
 
-    def get_config_dict(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
 
 class DotScorer(DistanceScorer):
     """Dot product."""
 
     def __init__(self) -> None:
         super().__init__(Distance.DOT_PRODUCT)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
 
 
 __all__ = ["CosineScorer", "DistanceScorer", "DotScorer", "Scorer"]

@@ -16,9 +16,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from simlearn.components import CannotTellError, Teller
 from simlearn.data import SimilarityDataLoader
 from simlearn.data.columns import Column, Columns, Ragged
-from simlearn.encoders.identity import code_of
 from simlearn.encoders.towers import Role
 from simlearn.files import unreadable, write_tensors
 from simlearn.store import DiskTable, Table
@@ -111,16 +111,19 @@ class SavedRows:
         if config.save_dir is None or loader.dataset_version is None or loader.is_stream:
             return None
         told = [loader.dataset_version, type(loader.kind).__name__, str(len(loader.source))]  # type: ignore[arg-type]
-        told += [*code_of(loader.kind.key)] if callable(loader.kind.key) else [repr(loader.kind.key)]
-        for name, spec in sorted(loader.source.reader.columns.items()):
-            told += [name, *(code_of(spec) if callable(spec) else [repr(spec)])]
+        functions = [loader.kind.key, *(spec for _, spec in sorted(loader.source.reader.columns.items()))]
+        functions += [extractor for reader in readers for extractor in reader.extractors if extractor is not None]
+        try:
+            told += [Teller().tell(one).hex() if callable(one) else repr(one) for one in functions]
+        except CannotTellError:  # another function might have its rows; the data set is there to be read again
+            return None
+        told += sorted(loader.source.reader.columns)
         for reader in readers:
-            for part, extractor in zip(reader.parts, reader.extractors, strict=True):
+            for part in reader.parts:
                 table = tables[part.encoder, part.prompt]
                 if not isinstance(table, DiskTable):
                     return None
                 told += [reader.role, part.name, repr(part.field), table.path.name, table.generation]
-                told += [] if extractor is None else code_of(extractor)
         digest = blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
         return cls(Path(config.save_dir) / DATASETS / f"{digest}.safetensors")
 

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from simlearn.cache.config import CacheConfig, CacheType
+from simlearn.components import CannotTellError
 from simlearn.distributed import gather_objects, rank, world_size
 from simlearn.embeddings import Embeddings
+from simlearn.encoders import Encoder, version_1
 from simlearn.encoders.identity import identity
 from simlearn.encoders.towers import Part
+from simlearn.files import CAN_SHARE, read_sealed, temporary_folder
 from simlearn.meta import Meta
 from simlearn.models import SimilarityModel
-from simlearn.store import CAN_SHARE, KEY_SIZE, DiskTable, Table, VectorTable, temporary_folder
+from simlearn.store import KEY_SIZE, DiskTable, Table, VectorTable
+from simlearn.store.commit import STORE_FILE
+from simlearn.store.upkeep import is_table
 
 TableName: TypeAlias = tuple[str, str | None]
 """The encoder's name and the prompt."""
@@ -41,6 +47,7 @@ def open_tables(model: SimilarityModel, parts: list[Part], config: CacheConfig) 
     """A table for each encoder and prompt: in `save_dir`, in a temporary folder, or in memory.
 
     Raises:
+        TypeError: for an encoder whose vectors cannot be told from another one's, and a `save_dir`.
         ValueError: for `CacheType.GPU` without a GPU, a `dtype` for tables in memory, or several machines without a
             `save_dir`.
         LoadError: for a table in `save_dir` that is damaged.
@@ -60,22 +67,68 @@ def open_tables(model: SimilarityModel, parts: list[Part], config: CacheConfig) 
                 raise ValueError("CacheConfig.dtype is for vectors on disk; give a save_dir, or CacheType.MMAP")
             device = {CacheType.CPU: torch.device("cpu"), CacheType.GPU: model.device}.get(kind)
             tables[table_name(part)] = VectorTable(device)
-            continue
-        encoder = model.plan.encoders[part.encoder]
-        who = identity(part, encoder, config.autocast)
-        if config.dtype is not None:
-            who += f"-{str(config.dtype).removeprefix('torch.')}"
-        description = {
-            "encoder": part.encoder,
-            "class": type(encoder).__qualname__,
-            "prompt": part.prompt,
-            "identity": who,
-            "embedding_size": encoder.embedding_size,
-        }
-        tables[table_name(part)] = DiskTable(
-            folder / f"{part.encoder}-{who}", description=description, dtype=config.dtype
-        )
+        elif config.save_dir is None:  # for this run alone: the encoder's place tells it from the others
+            description = {"encoder": part.encoder, "prompt": part.prompt}
+            tables[table_name(part)] = DiskTable(
+                folder / f"table-{len(tables)}", description=description, dtype=config.dtype
+            )
+        else:
+            table = _durable_table(folder, part, model.plan.encoders[part.encoder], config)
+            same = [one for one in tables.values() if isinstance(one, DiskTable) and one.path == table.path]
+            tables[table_name(part)] = same[0] if same else table
     return tables
+
+
+def who_encodes(part: Part, encoder: Encoder, autocast: torch.dtype | None) -> str:
+    """The identity of a part's encoder.
+
+    Raises:
+        TypeError: when it cannot be told from others, with what to do.
+    """
+    try:
+        return identity(part, encoder, autocast)
+    except CannotTellError as error:
+        raise TypeError(
+            f"encoder {part.encoder!r} cannot be cached on disk, where its vectors must be told from those of others: "
+            f"{error}. Let {type(encoder).__name__} make it of numbers, text or arrays where it is needed, or define "
+            "fingerprint_settings with all that decides its vectors; or leave out save_dir"
+        ) from error
+
+
+def _durable_table(folder: Path, part: Part, encoder: Encoder, config: CacheConfig) -> DiskTable:
+    """The table of a part in a folder that outlives the run, named after nothing but what decides its vectors."""
+    kept_as = "" if config.dtype is None else f"-{str(config.dtype).removeprefix('torch.')}"
+    who = who_encodes(part, encoder, config.autocast) + kept_as
+    path = folder / f"vectors-{who}"
+    description = {
+        "encoder": part.encoder,
+        "class": type(encoder).__qualname__,
+        "prompt": part.prompt,
+        "identity": who,
+        "embedding_size": encoder.embedding_size,
+    }
+    if not is_table(path) and (old := _version_1_tables(folder)):
+        told = version_1.identity(encoder, part.prompt, config.autocast)
+        for table, known in old.items():
+            if told is not None and known.get("identity") == told + kept_as:
+                return DiskTable(table, description={"identity": told + kept_as}, dtype=config.dtype)
+            if told is None and [known.get(name) for name in _PLACE] == [description[name] for name in _PLACE]:
+                warnings.warn(
+                    f"{table} was filled by an earlier simlearn, which did not tell one {type(encoder).__name__} from "
+                    "another by attributes and globals: its objects are encoded anew, and it can be pruned",
+                    stacklevel=2,
+                )
+                break
+    return DiskTable(path, description=description, dtype=config.dtype)
+
+
+_PLACE = ("encoder", "class", "prompt")
+
+
+def _version_1_tables(folder: Path) -> dict[Path, dict[str, Any]]:
+    """The tables that were named after a part and an identity, and their descriptions."""
+    old = [path for path in sorted(folder.glob("*-*")) if not path.name.startswith(("vectors-", "tokens-", "."))]
+    return {path: read_sealed(path / STORE_FILE)["description"] for path in old if is_table(path)}
 
 
 def _folder(parts: list[Part], config: CacheConfig) -> Path | None:

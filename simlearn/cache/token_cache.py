@@ -22,9 +22,10 @@ from tqdm.auto import tqdm
 
 from simlearn.cache.reading import keys_of, own_share, read_in_chunks
 from simlearn.cache.tables import shared_folder
+from simlearn.components import CannotTellError, Teller
+from simlearn.components.code import is_framework
 from simlearn.data import SimilarityDataLoader
 from simlearn.distributed import rank, together
-from simlearn.encoders.identity import code_of
 from simlearn.encoders.tokens import Tokenising, Tokens, same_features, tokenising
 from simlearn.encoders.towers import ROLES, Part, Role
 from simlearn.files import LoadError
@@ -222,8 +223,21 @@ def _check(samples: list[tuple[TokenLookup, list[Any]]]) -> None:
 
 
 def _identity(collate: Tokenising) -> str:
-    """32 hexadecimal digits that change with whatever decides the tokens of an object."""
+    """32 hexadecimal digits that change with whatever decides the tokens of an object.
+
+    Raises:
+        TypeError: for a collate function that cannot be told from others.
+    """
+    texts = [collate.token_settings()]
+    if not is_framework(type(collate).__module__):
+        try:
+            texts.append(Teller().tell(collate).hex())
+        except CannotTellError as error:
+            raise TypeError(
+                f"the tokens of a {type(collate).__name__} cannot be kept on disk: {error}; train without "
+                "CacheConfig(tokens=True)"
+            ) from error
     digest = blake2b(digest_size=16)
-    for text in (collate.token_settings(), *code_of(collate)):
+    for text in texts:
         digest.update(len(text).to_bytes(8, "little") + text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from torch.nn import functional
+
+from simlearn.components.code import is_framework
 from simlearn.files.errors import LoadError, UntrustedError
 
-_OWN_MODULES = ("simlearn.encoders", "simlearn.heads", "simlearn.scoring")
+_OWN_MODULES = ("simlearn.encoders", "simlearn.heads", "simlearn.losses", "simlearn.scoring")
+_BUILT_IN = frozenset("str.lower str.upper str.casefold str.strip str.split str.splitlines len list tuple str".split())
 _Class = TypeVar("_Class")
 
 
@@ -41,23 +46,39 @@ class ClassResolver:
             UntrustedError: when the class is neither simlearn's nor the caller's, or no subclass of `base`.
             LoadError: when the entry names no class, or a trusted module is not installed.
         """
-        module, name = entry.get("module"), entry.get("class")
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise LoadError(f"{file} must name a module and a class, found {dict(entry)!r:.200}")
-        try:
-            found = self._own(module, name) or self._given(module, name) or self._imported(module, name)
-        except ImportError as error:
-            raise LoadError(f"{file} needs {module}, which cannot be imported: {error}; install its package") from error
+        module, name = _names(entry, file)
+        found = self._found(module, name, file)
         asked = f"{file}: {module}.{name}"[:1000]
-        if found is None:
-            raise UntrustedError(
-                f"{asked} is not a class of simlearn; if you trust it, pass the class itself "
-                f"(classes=({name.rpartition('.')[2]:.100},)) or let its module be imported "
-                f"(trusted_modules=({module!r:.100},))"
-            )
+        if not isinstance(found, type):
+            raise _untrusted(module, name, file)
         if not issubclass(found, base):
             raise UntrustedError(f"{asked} is no {base.__name__}, which stands at this place of a model")
         return found
+
+    def resolve_function(self, entry: Any) -> Any:
+        """The function or class that an argument names: one of the caller's, or one of torch that only computes.
+
+        Raises:
+            UntrustedError: when it is neither.
+            LoadError: when the entry names none, or a trusted module is not installed.
+        """
+        module, name = _names(entry, "an argument")
+        if module == "builtins" and name in _BUILT_IN:
+            owner, _, method = name.partition(".")
+            return getattr(getattr(builtins, owner), method) if method else getattr(builtins, name)
+        if module == "torch.nn.functional" and not name.startswith("_") and hasattr(functional, name):
+            found: Any = getattr(functional, name)
+        else:
+            found = self._found(module, name, "an argument")
+        if not callable(found):
+            raise _untrusted(module, name, "an argument")
+        return found
+
+    def _found(self, module: str, name: str, file: str | Path) -> Any:
+        try:
+            return self._own(module, name) or self._given(module, name) or self._imported(module, name)
+        except ImportError as error:
+            raise LoadError(f"{file} needs {module}, which cannot be imported: {error}; install its package") from error
 
     def _own(self, module: str, name: str) -> type | None:
         if module not in _OWN_MODULES:
@@ -66,7 +87,7 @@ class ClassResolver:
         found = getattr(room, name) if name in room.__all__ else None
         return found if isinstance(found, type) else None
 
-    def _given(self, module: str, name: str) -> type | None:
+    def _given(self, module: str, name: str) -> Any:
         exact = [cls for cls in self.classes if (cls.__module__, cls.__qualname__) == (module, name)]
         # A notebook's class comes back from another module (`__main__` here, `__mp_main__` there), under the same name.
         same_name = [cls for cls in self.classes if cls.__qualname__.rpartition(".")[2] == name.rpartition(".")[2]]
@@ -74,7 +95,7 @@ class ClassResolver:
             raise LoadError(f"several of the given classes are called {name}: {same_name}")
         return next(iter(exact or same_name), None)
 
-    def _imported(self, module: str, name: str) -> type | None:
+    def _imported(self, module: str, name: str) -> Any:
         if not any(module == trusted or module.startswith(f"{trusted}.") for trusted in self.trusted_modules):
             return None
         if "__main__" in module.split("."):  # importing one runs a program
@@ -82,10 +103,57 @@ class ClassResolver:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part, None)
-        return found if isinstance(found, type) else None
+        return found
 
 
 SIMLEARN_ONLY = ClassResolver()
+
+
+def _names(entry: Any, file: str | Path) -> tuple[str, str]:
+    if not isinstance(entry, Mapping):
+        raise LoadError(f"{file} must name a module and a class, found {entry!r:.200}")
+    module, name = entry.get("module"), entry.get("class")
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise LoadError(f"{file} must name a module and a class, found {dict(entry)!r:.200}")
+    return module, name
+
+
+def _untrusted(module: str, name: str, file: str | Path) -> UntrustedError:
+    asked = f"{file}: {module}.{name}"[:1000]
+    return UntrustedError(
+        f"{asked} is not a class of simlearn; if you trust it, pass the class itself "
+        f"(classes=({name.rpartition('.')[2]:.100},)) or let its module be imported "
+        f"(trusted_modules=({module!r:.100},))"
+    )
+
+
+def own_class(name: Any, base: type[_Class]) -> type[_Class] | None:
+    """The class of simlearn of a name that derives from `base`; None where there is none."""
+    for module in _OWN_MODULES:
+        room = importlib.import_module(module)
+        found = getattr(room, name) if name in room.__all__ else None
+        if isinstance(found, type) and issubclass(found, base):
+            return found
+    return None
+
+
+def check_class(cls: type) -> None:
+    """Refuse classes of libraries that loading would not build.
+
+    Raises:
+        TypeError: naming the class.
+    """
+    entry = class_entry(cls)
+    if entry["module"] in _OWN_MODULES:
+        if cls.__name__ not in importlib.import_module(entry["module"]).__all__:
+            raise TypeError(
+                f"{cls.__name__} is a class of simlearn that nothing loads; save the component that holds it"
+            )
+    elif is_framework(cls.__module__):
+        raise TypeError(
+            f"a {cls.__module__}.{cls.__qualname__} cannot be saved without pickle; wrap it in a class of your own "
+            "that makes it of numbers and text"
+        )
 
 
 def is_own(entry: Mapping[str, Any]) -> bool:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simlearn.components import WEIGHTS_FILE, load_weights
+from simlearn.components.telling import Teller
 from simlearn.encoders.encoder import CollateFn, Encoder
-from simlearn.encoders.hashed_ngrams import HashedNGrams
+from simlearn.encoders.hashed_ngrams import HashedNGrams, Vectorizer
 from simlearn.encoders.tokens import Tokens
-from simlearn.files import read_json
 
 
 class BagOfTokensEncoder(Encoder):
@@ -24,7 +24,7 @@ class BagOfTokensEncoder(Encoder):
         {"meaning": TextEncoder("..."), "words": BagOfTokensEncoder(HashedNGrams(), 256, norm=0.7)}
 
     Args:
-        vectorizer: turns a text into token numbers.
+        vectorizer: turns a text into token numbers: `HashedNGrams`, or any `Vectorizer` of yours.
         embedding_size: D.
         trainable: whether training changes the vectors.
         norm: the length that every vector is brought to, to balance it with other encoders; None leaves it. A text
@@ -35,7 +35,7 @@ class BagOfTokensEncoder(Encoder):
     """
 
     def __init__(
-        self, vectorizer: HashedNGrams, embedding_size: int, *, trainable: bool = True, norm: float | None = None
+        self, vectorizer: Vectorizer, embedding_size: int, *, trainable: bool = True, norm: float | None = None
     ) -> None:
         super().__init__()
         if embedding_size < 1:
@@ -69,27 +69,15 @@ class BagOfTokensEncoder(Encoder):
         vectors: Tensor = self.table(batch["tokens"], batch["offsets"])
         return vectors if self.norm is None else self.norm * F.normalize(vectors, dim=1)
 
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, the vectorizer as its own."""
-        return {
-            "vectorizer": self.vectorizer.get_config_dict(),
-            "embedding_size": self.embedding_size,
-            "trainable": self.trainable,
-            "norm": self.norm,
-        }
-
     @classmethod
-    def load(cls, input_path: str) -> BagOfTokensEncoder:
-        """Read what `save` wrote."""
-        config = read_json(f"{input_path}/config.json")
-        encoder = cls(**{**config, "vectorizer": HashedNGrams(**config["vectorizer"])})
-        load_weights(encoder, f"{input_path}/{WEIGHTS_FILE}")
-        return encoder
+    def from_version_1(cls, settings: dict[str, Any], folder: Path, place: str) -> dict[str, Any]:
+        """The only vectorizer was `HashedNGrams`, and stood in the settings."""
+        return {**settings, "vectorizer": HashedNGrams(**settings["vectorizer"])}
 
 
 @dataclass(frozen=True)
 class _CollateTokens:
-    vectorizer: HashedNGrams
+    vectorizer: Vectorizer
 
     can_split: ClassVar[bool] = True
 
@@ -111,4 +99,6 @@ class _CollateTokens:
         return {"tokens": tokens.values[:, 0].long(), "offsets": tokens.lengths.cumsum(0) - tokens.lengths}
 
     def token_settings(self) -> str:
-        return repr([type(self.vectorizer).__qualname__, self.vectorizer.get_config_dict()])
+        if type(self.vectorizer) is HashedNGrams:
+            return repr(["HashedNGrams", self.vectorizer.get_config_dict()])
+        return Teller().tell(self.vectorizer).hex()

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
-import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from simlearn.components import ClassResolver, load_module, save_module
+from simlearn.components import Component
 from simlearn.embeddings import Embeddings
 
 CollateFn: TypeAlias = Callable[[list[Any]], Any]
 MetaExtractor: TypeAlias = Callable[[list[Any]], list[dict[str, Any]]]
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, Component):
     """Turns objects into embeddings.
 
     A subclass implements `embedding_size` and `forward`, and usually `get_collate_fn`, which turns a list of objects
-    into what `forward` takes. It is part of the servable, so training code stays out of it. `save` and `load` work for
-    every encoder whose constructor arguments `get_config_dict` returns; override both otherwise, and write only
-    safetensors, JSON, npy or text files.
+    into what `forward` takes. It is part of the servable, so training code stays out of it. It is saved by its
+    constructor's arguments and its weights, as every `Component`; where that cannot be, override `save` and `load`, and
+    write only safetensors, JSON, npy or text files.
     """
+
+    required: ClassVar[tuple[str, ...]] = ("embedding_size", "forward")
 
     @property
     def trainable(self) -> bool:
@@ -94,45 +94,3 @@ class Encoder(nn.Module):
         for part in self.modules():
             if isinstance(part, Encoder) and part is not self:
                 part.freeze_if_required()
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
-        raise NotImplementedError(f"{type(self).__name__} must define get_config_dict, or save and load")
-
-    def fingerprint(self) -> str:
-        """32 hexadecimal digits that change with the class, its settings and any of its weights.
-
-        Two encoders with one fingerprint encode alike: a cache keyed by it never serves another encoder's vectors.
-        Override `fingerprint_settings` when something besides weights and `get_config_dict` decides the embeddings, and
-        `fingerprint_weights` when some weights do not.
-        """
-        digest = blake2b(type(self).__qualname__.encode(), digest_size=16)
-        digest.update(self.fingerprint_settings().encode())
-        for name, tensor in sorted(self.fingerprint_weights().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
-
-    def fingerprint_settings(self) -> str:
-        """What besides the weights decides the embeddings, as text. Default: `get_config_dict`, where it is defined."""
-        if type(self).get_config_dict is Encoder.get_config_dict:
-            return ""
-        return repr(sorted(self.get_config_dict().items()))
-
-    def fingerprint_weights(self) -> dict[str, Tensor]:
-        """The weights that decide the embeddings, by name. Default: all. Leave out those that no embedding needs."""
-        return self.state_dict()
-
-    def save(self, output_path: str) -> None:
-        """Write the encoder into a folder."""
-        save_module(self, output_path, self.get_config_dict())
-
-    @classmethod
-    def load(cls, input_path: str) -> Encoder:
-        """Read what `save` wrote."""
-        return load_module(cls, input_path)
-
-    @classmethod
-    def load_with(cls, input_path: str, resolver: ClassResolver) -> Encoder:
-        """Read what `save` wrote, finding the classes of nested encoders with `resolver`. Default: `load`."""
-        return cls.load(input_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,7 @@ from torch import Tensor
 from simlearn.encoders._workers import light_method
 from simlearn.encoders.encoder import CollateFn, Encoder
 from simlearn.encoders.word_vectors import WordVectors
-from simlearn.files import LoadError, read_json, write_json
 
-_CONFIG_FILE = "config.json"
 _REDUCTIONS: Final = {"min": "amin", "max": "amax", "avg": "mean"}
 
 
@@ -64,7 +63,7 @@ class FasttextEncoder(Encoder):
             raise TypeError(
                 f"vectors must be WordVectors or their folder, got {type(vectors).__name__}; see from_gensim"
             )
-        self.vectors = vectors
+        self.vectors = replace(vectors, on_disk=True) if on_disk and not vectors.on_disk else vectors
         self._aggregations = tuple(aggregations)
         self._on_disk = on_disk
         light_method(self, FasttextEncoder, "get_tokens")
@@ -118,23 +117,14 @@ class FasttextEncoder(Encoder):
         """The aggregations and all word vectors."""
         return json.dumps([self._aggregations, self.vectors.digest])
 
-    def save(self, output_path: str) -> None:
-        """Write arrays and JSON."""
-        self.vectors.save(Path(output_path))
-        config = {"aggregations": list(self._aggregations), "on_disk": self._on_disk}
-        write_json(Path(output_path) / _CONFIG_FILE, config)
+    def kept_arguments(self) -> dict[str, Any]:
+        """The vectors themselves, which may have been opened by their folder."""
+        return {"vectors": self.vectors}
 
     @classmethod
-    def load(cls, input_path: str) -> FasttextEncoder:
-        """Read what `save` wrote."""
-        config = read_json(Path(input_path) / _CONFIG_FILE)
-        try:
-            vectors = WordVectors.load(Path(input_path), on_disk=config["on_disk"])
-            return cls(vectors, config["aggregations"], config["on_disk"])
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, LoadError):
-                raise
-            raise LoadError(f"{input_path} does not fit {cls.__name__}: {error}") from error
+    def from_version_1(cls, settings: dict[str, Any], folder: Path, place: str) -> dict[str, Any]:
+        """The vectors lay beside the settings."""
+        return {**settings, "vectors": WordVectors.load(folder, on_disk=settings["on_disk"])}
 
 
 class WordsCollate:

@@ -6,14 +6,29 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Protocol
 from zlib import crc32
+
+from simlearn.components import Component
 
 _CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORD = re.compile(r"[^\W_]+")
 
 
-class HashedNGrams:
+class Vectorizer(Protocol):
+    """Turns a text into the numbers of its tokens."""
+
+    @property
+    def buckets(self) -> int:
+        """How many numbers there are."""
+        ...
+
+    def __call__(self, text: str) -> list[int]:
+        """The numbers of a text, each in [0, `buckets`)."""
+        ...
+
+
+class HashedNGrams(Component):
     """Turns a text into the numbers of its words and of their character n-grams (Bojanowski et al. 2017).
 
     Words are split at everything but letters and digits and where `camelCase` turns, folded to lower case, and marked
@@ -38,10 +53,6 @@ class HashedNGrams:
         """The numbers of a text, each in [0, buckets), one for every occurrence; none for a text without a word."""
         spaced = _CAMEL_CASE.sub(" ", unicodedata.normalize("NFKC", text)).casefold()
         return [number for word in _WORD.findall(spaced) for number in _numbers(word, self.buckets, self.lengths)]
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
-        return {"buckets": self.buckets, "lengths": list(self.lengths)}
 
 
 @lru_cache(maxsize=65_536)  # words repeat: hashing each of them once makes collating several times faster

@@ -8,24 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from simlearn.components.hugging_face import (
-    load_errors,
-    load_image_model,
-    open_image_model,
-    save_image_model,
+    check_model,
+    load_model,
+    load_processor,
+    open_model,
+    open_processor,
     settings_of,
 )
 from simlearn.encoders.encoder import CollateFn, Encoder
-from simlearn.files import read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ImagePooling: TypeAlias = Literal["auto", "cls", "mean"]
 
-_CONFIG_FILE = "config.json"
 _MODEL_FOLDER = "transformers"
 
 
@@ -68,8 +67,11 @@ class ImageEncoder(Encoder):
                 raise TypeError(
                     "a model's name or path brings its own processor; leave processor out, or give the model"
                 )
-            model, processor = open_image_model(os.fspath(model), local_files_only=local_files_only)
-        _check_model(model, processor)
+            path = os.fspath(model)
+            model = open_model(path, local_files_only=local_files_only)
+            processor = open_processor(path, local_files_only=local_files_only)
+        check_model(model)
+        _check_processor(processor)
         self.model: Any = model
         self.processor = processor
         self._trainable = trainable
@@ -145,18 +147,15 @@ class ImageEncoder(Encoder):
         processor = [type(self.processor).__name__, settings_of(self.processor.to_dict())]
         return json.dumps([self._pooling, settings_of(self.model.config.to_dict()), processor])
 
-    def save(self, output_path: str) -> None:
-        """Write model and processor, without code and pickles."""
-        save_image_model(self.model, self.processor, Path(output_path) / _MODEL_FOLDER)
-        write_json(Path(output_path) / _CONFIG_FILE, {"trainable": self._trainable, "pooling": self._pooling})
+    def kept_arguments(self) -> dict[str, Any]:
+        """Model and processor themselves, which may have been opened by a name."""
+        return {"model": self.model, "processor": self.processor, "local_files_only": False}
 
     @classmethod
-    def load(cls, input_path: str) -> ImageEncoder:
-        """Read what `save` wrote, from these files alone."""
-        config = read_json(Path(input_path) / _CONFIG_FILE)
-        with load_errors(Path(input_path)):
-            model, processor = load_image_model(Path(input_path) / _MODEL_FOLDER)
-            return cls(model, processor=processor, **config)
+    def from_version_1(cls, settings: dict[str, Any], folder: Path, place: str) -> dict[str, Any]:
+        """Model and processor lay in one folder."""
+        inner = folder / _MODEL_FOLDER
+        return {**settings, "model": load_model(inner), "processor": load_processor(inner)}
 
 
 class ImageCollate:
@@ -186,18 +185,7 @@ class ImageCollate:
         return dict(self.processor(images=[image.convert("RGB") for image in images], return_tensors="pt"))
 
 
-def _check_model(model: Any, processor: Any) -> None:
-    import transformers
-
-    classes: Any = transformers.MODEL_MAPPING
-    config = type(getattr(model, "config", None))
-    if not isinstance(model, nn.Module) or config not in classes:
-        raise TypeError(f"model must be a name, a path or a model that AutoModel builds, got {type(model).__name__}")
-    built = classes[config]
-    if type(model) not in (built if isinstance(built, (list, tuple)) else (built,)):
-        raise TypeError(
-            f"a {type(model).__name__} could not be loaded again, AutoModel builds {built}; pass the backbone inside it"
-        )
+def _check_processor(processor: Any) -> None:
     if not hasattr(processor, "to_dict") or not hasattr(processor, "save_pretrained"):
         raise TypeError(f"a model that is given needs processor=, its image processor; got {type(processor).__name__}")
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from simlearn.components import SIMLEARN_ONLY, ClassResolver, load_component, save_component
 from simlearn.embeddings import Embeddings
 from simlearn.encoders._workers import light_method
 from simlearn.encoders.encoder import CollateFn, Encoder, MetaExtractor
 from simlearn.encoders.tokens import count_tokens
-from simlearn.files import LoadError, check_name, read_json, write_json
-
-_CONFIG_FILE = "config.json"
+from simlearn.files import LoadError, check_name
 
 
 class SwitchEncoder(Encoder):
@@ -39,6 +35,8 @@ class SwitchEncoder(Encoder):
         TypeError: when there is no `encoder_selection`, or it is an instance method.
         ValueError: for no options, unequal embedding sizes, or a name that cannot be a folder.
     """
+
+    part_base: ClassVar[type] = Encoder
 
     def __init__(self, options: Mapping[str, Encoder]) -> None:
         super().__init__()
@@ -114,51 +112,20 @@ class SwitchEncoder(Encoder):
         restored = Embeddings.concatenate(parts).take(ordering.argsort())
         return restored if any(isinstance(part, Embeddings) for part in encoded) else restored.values
 
-    def fingerprint_settings(self) -> str:
-        """Names, classes and settings of the options."""
-        options = self.options.items()
-        return json.dumps(
-            [[name, type(option).__qualname__, option.fingerprint_settings()] for name, option in options]
-        )
-
-    def fingerprint_weights(self) -> dict[str, Tensor]:
-        """The weights of every option that decide its embeddings."""
-        options = self.options.items()
-        return {
-            f"{name}.{key}": value for name, option in options for key, value in option.fingerprint_weights().items()
-        }
-
-    def save(self, output_path: str) -> None:
-        """Write each option into a folder of its own."""
-        folder = Path(output_path)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, option in self.options.items():
-            save_component(option, folder / name)
-        write_json(folder / _CONFIG_FILE, {"options": list(self._names)})
+    def kept_arguments(self) -> dict[str, Any]:
+        """The encoders by name."""
+        return {"options": self.options}
 
     @classmethod
-    def load(cls, input_path: str) -> SwitchEncoder:
-        """Read what `save` wrote, where simlearn has all classes."""
-        return cls.load_with(input_path, SIMLEARN_ONLY)
-
-    @classmethod
-    def load_with(cls, input_path: str, resolver: ClassResolver) -> SwitchEncoder:
-        """Read what `save` wrote, finding the options' classes with `resolver`."""
-        folder = Path(input_path)
-        config = read_json(folder / _CONFIG_FILE)
-        names = config.get("options") if isinstance(config, dict) else None
+    def from_version_1(cls, settings: dict[str, Any], folder: Path, place: str) -> dict[str, Any]:
+        """The settings had the names of the options, which were those of their folders."""
+        names = settings.get("options")
         if not isinstance(names, list):
-            raise LoadError(f"{folder / _CONFIG_FILE} names no options of a SwitchEncoder")
-        try:
-            return cls({check_name(name, "option name"): _load_option(folder / name, resolver) for name in names})
-        except (TypeError, ValueError) as error:
-            if isinstance(error, LoadError):
-                raise
-            raise LoadError(f"{folder} does not fit {cls.__name__}: {error}") from error
-
-
-def _load_option(folder: Path, resolver: ClassResolver) -> Encoder:
-    return load_component(folder, Encoder, resolver)
+            raise LoadError(f"{folder / 'config.json'} names no options of a SwitchEncoder")
+        if len(set(map(str, names))) < len(names):
+            raise LoadError(f"{folder / 'config.json'} names an option of a SwitchEncoder twice")
+        checked = [check_name(name, "option name") for name in names]
+        return {**settings, "options": {name: {"$part": f"{place}/{name}".strip("/")} for name in checked}}
 
 
 class _Selection:

@@ -10,23 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from simlearn.components.hugging_face import (
-    load_errors,
-    load_sentence_transformer,
-    quiet,
-    save_sentence_transformer,
-    settings_of,
-    tokenizer_settings,
-)
+from simlearn.components.hugging_face import load_sentence_transformer, quiet, settings_of, tokenizer_settings
+from simlearn.encoders import version_1
 from simlearn.encoders._text_collate import TextCollate
 from simlearn.encoders.encoder import CollateFn, Encoder
 from simlearn.encoders.prompted import Prompted
-from simlearn.files import LoadError, read_json, write_json
+from simlearn.files import LoadError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_CONFIG_FILE = "config.json"
 _MODEL_FOLDER = "sentence_transformer"
 
 
@@ -137,33 +130,21 @@ class TextEncoder(Encoder):
         idle = {id(tensor) for pooler in self._idle_poolers() for tensor in pooler.state_dict(keep_vars=True).values()}
         return {name: tensor for name, tensor in self.state_dict(keep_vars=True).items() if id(tensor) not in idle}
 
-    def save(self, output_path: str) -> None:
-        """Write the model, without code, pickles and model card.
-
-        Raises:
-            UntrustedError: for a model that cannot be loaded without running code that comes with it.
-        """
-        save_sentence_transformer(self.model, Path(output_path) / _MODEL_FOLDER)
-        config = {"trainable": self._trainable, "max_length": self._max_length, "prompt": self._prompt}
-        config["fingerprint"] = self.fingerprint()
-        model = {"truncate_dim": self.model.truncate_dim, "dtype": str(self.model.dtype).removeprefix("torch.")}
-        write_json(Path(output_path) / _CONFIG_FILE, {**config, "model": model})
+    def kept_arguments(self) -> dict[str, Any]:
+        """The model itself, which may have been opened by a name."""
+        return {"model": self.model, "local_files_only": False}
 
     @classmethod
-    def load(cls, input_path: str) -> TextEncoder:
-        """Read what `save` wrote, from these files alone."""
-        config = read_json(Path(input_path) / _CONFIG_FILE)
-        with load_errors(Path(input_path)):
-            settings = config.pop("model")
-            dtype = None if settings["dtype"] == "None" else settings["dtype"]
-            folder = Path(input_path) / _MODEL_FOLDER
-            model = load_sentence_transformer(folder, truncate_dim=settings["truncate_dim"], dtype=dtype)
-            fingerprint = config.pop("fingerprint", None)
-            encoder = cls(model, **config)
-        if fingerprint != encoder.fingerprint():
+    def from_version_1(cls, settings: dict[str, Any], folder: Path, place: str) -> dict[str, Any]:
+        """The model lay in `sentence_transformer`, and the settings had its dtype and a fingerprint."""
+        told = settings.pop("model")
+        fingerprint = settings.pop("fingerprint", None)
+        dtype = None if told["dtype"] == "None" else told["dtype"]
+        model = load_sentence_transformer(folder / _MODEL_FOLDER, truncate_dim=told["truncate_dim"], dtype=dtype)
+        if fingerprint != version_1.fingerprint(cls(model, **settings)):
             # Where a tensor is missing, transformers makes a random one and only logs it.
-            raise LoadError(f"{input_path} does not hold the weights and settings that were saved; copy it anew, whole")
-        return encoder
+            raise LoadError(f"{folder} does not hold the weights and settings that were saved; copy it anew, whole")
+        return {**settings, "model": model}
 
     def _own_prompt(self) -> str | None:
         return self.model.prompts.get(self.model.default_prompt_name or "") if self._prompt is None else self._prompt

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simlearn.components import Component
 from simlearn.files import LoadError, read_json, write_json
 
 _CONFIG_FILE, _WORDS_FILE = "words_config.json", "words.json"
@@ -26,7 +27,7 @@ _VECTORS_FILE, _NGRAMS_FILE = "vectors.npy", "ngrams.npy"
 
 
 @dataclass(frozen=True, eq=False)
-class WordVectors:
+class WordVectors(Component):
     """Vectors of words.
 
     Args:
@@ -35,6 +36,7 @@ class WordVectors:
         ngrams: (B, D) floats, one row a hash bucket; None when words without a row have no vector.
         min_n: characters of the shortest n-gram.
         max_n: characters of the longest n-gram.
+        on_disk: whether the arrays are mapped instead of read when they are loaded again.
 
     Raises:
         ValueError: when the shapes do not fit.
@@ -45,6 +47,7 @@ class WordVectors:
     ngrams: NDArray[Any] | None = None
     min_n: int = 3
     max_n: int = 6
+    on_disk: bool = False
     _rows: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -123,29 +126,37 @@ class WordVectors:
                 digest.update(np.ascontiguousarray(table[start : start + 65_536]).data)
         return digest.hexdigest()
 
-    def save(self, folder: Path) -> None:
+    def fingerprint_settings(self) -> str:
+        """All that decides a vector."""
+        return self.digest
+
+    def save(self, output_path: str | Path) -> None:
         """Write arrays (`.npy`) and JSON into a folder."""
+        folder = Path(output_path)
         folder.mkdir(parents=True, exist_ok=True)
         _write_array(folder / _VECTORS_FILE, self.vectors)
         if self.ngrams is not None:
             _write_array(folder / _NGRAMS_FILE, self.ngrams)
         write_json(folder / _WORDS_FILE, list(self.words))
         bucket = 0 if self.ngrams is None else len(self.ngrams)
-        write_json(folder / _CONFIG_FILE, {"bucket": bucket, "min_n": self.min_n, "max_n": self.max_n})
+        sizes = {"bucket": bucket, "min_n": self.min_n, "max_n": self.max_n}
+        write_json(folder / _CONFIG_FILE, {**sizes, "on_disk": self.on_disk})
 
-    @staticmethod
-    def load(folder: Path, *, on_disk: bool = False) -> WordVectors:
-        """Read what `save` wrote; `on_disk` maps the arrays instead of reading them."""
+    @classmethod
+    def load(cls, input_path: str | Path, *, on_disk: bool | None = None) -> WordVectors:
+        """Read what `save` wrote; `on_disk` maps the arrays instead of reading them, None as when they were saved."""
+        folder = Path(input_path)
         config, words = read_json(folder / _CONFIG_FILE), read_json(folder / _WORDS_FILE)
         try:
             if not all(isinstance(word, str) for word in words):
                 raise TypeError("words must be strings")
-            vectors = _read_array(folder / _VECTORS_FILE, on_disk)
-            ngrams = _read_array(folder / _NGRAMS_FILE, on_disk) if config["bucket"] else None
+            mapped = bool(config.get("on_disk", False) if on_disk is None else on_disk)
+            vectors = _read_array(folder / _VECTORS_FILE, mapped)
+            ngrams = _read_array(folder / _NGRAMS_FILE, mapped) if config["bucket"] else None
             if ngrams is not None and len(ngrams) != config["bucket"]:
                 raise ValueError(f"{len(ngrams)} buckets, not {config['bucket']}")
-            return WordVectors(tuple(words), vectors, ngrams, config["min_n"], config["max_n"])
-        except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+            return cls(tuple(words), vectors, ngrams, config["min_n"], config["max_n"], mapped)
+        except (KeyError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
             raise LoadError(f"{folder} holds no word vectors: {error}") from error
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from simlearn.components import ClassResolver, load_module, save_module
+from simlearn.components import Component
 from simlearn.meta import Meta
 
 
-class EncoderHead(nn.Module):
+class EncoderHead(nn.Module, Component):
     """Turns the concatenated embeddings of the encoders into the model's embedding.
 
-    A subclass implements `transform` and `output_size`, and adds its own constructor arguments to `get_config_dict`.
+    A subclass implements `transform` and `output_size`.
 
     Args:
         input_embedding_size: D, the sum of the encoders' embedding sizes.
@@ -22,6 +22,8 @@ class EncoderHead(nn.Module):
     Raises:
         ValueError: for a size below 1 or a dropout outside [0, 1).
     """
+
+    required: ClassVar[tuple[str, ...]] = ("output_size", "transform")
 
     def __init__(self, input_embedding_size: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -61,21 +63,3 @@ class EncoderHead(nn.Module):
                 f"got {input_vectors.shape[-1]}"
             )
         return self.transform(self.dropout(input_vectors))
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
-        return {"input_embedding_size": self.input_embedding_size, "dropout": self.dropout_prob}
-
-    def save(self, output_path: str) -> None:
-        """Write the head into a folder."""
-        save_module(self, output_path, self.get_config_dict())
-
-    @classmethod
-    def load(cls, input_path: str) -> EncoderHead:
-        """Read what `save` wrote."""
-        return load_module(cls, input_path)
-
-    @classmethod
-    def load_with(cls, input_path: str, resolver: ClassResolver) -> EncoderHead:
-        """Read what `save` wrote, finding the classes of nested heads with `resolver`. Default: `load`."""
-        return cls.load(input_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -70,16 +70,6 @@ class MLPHead(EncoderHead):
         """Map (..., D) to (..., output)."""
         result: Tensor = self.layers(input_vectors)
         return result
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
-        return {
-            **super().get_config_dict(),
-            "hidden": self.hidden,
-            "output": self.output,
-            "activation": self.activation,
-            "normalization": self.normalization,
-        }
 
 
 class _RowBatchNorm(nn.BatchNorm1d):

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 from torch import Tensor, nn
 
-from simlearn.components import (
-    SIMLEARN_ONLY,
-    WEIGHTS_FILE,
-    ClassResolver,
-    load_component,
-    load_weights,
-    save_component,
-    save_module,
-)
-from simlearn.files import LoadError, read_json
-from simlearn.heads._layers import build, describe, input_size, keeps_size
+from simlearn.components.torch_layers import describe
+from simlearn.files import LoadError
+from simlearn.heads._sizes import input_size, keeps_size
 from simlearn.heads.encoder_head import EncoderHead
 from simlearn.meta import Meta
 
@@ -45,6 +37,9 @@ class SequentialHead(EncoderHead):
     >>> head.input_embedding_size, len(head)
     (8, 3)
     """
+
+    version_1_prefix: ClassVar[str] = "layers."
+    part_base: ClassVar[type] = EncoderHead
 
     def __init__(self, *modules: nn.Module, output_size: int, input_embedding_size: int | None = None) -> None:
         super().__init__(_first_input_size(modules) if input_embedding_size is None else input_embedding_size)
@@ -100,88 +95,51 @@ class SequentialHead(EncoderHead):
     def __iter__(self) -> Iterator[nn.Module]:
         return iter(self.layers)
 
-    def get_config_dict(self) -> dict[str, Any]:
-        """The sizes and, for each module, a layer's class and settings or a head's class.
+    def kept_arguments(self) -> dict[str, Any]:
+        """The modules as they are now."""
+        return {"modules": tuple(self), "output_size": self._output_size}
 
-        Raises:
-            TypeError: for a module that cannot be saved, with what to do about it.
-        """
-        return {
-            "output_size": self._output_size,
-            "input_embedding_size": self.input_embedding_size,
-            "modules": [self._describe(index) for index in range(len(self))],
-        }
-
-    def save(self, output_path: str) -> None:
-        """Write `config.json`, the weights of the layers, and each head into `heads/<its index>`.
+    def check_savable(self) -> None:
+        """Whether files can say what its modules are.
 
         Raises:
             TypeError: for a module that cannot be saved, with what to do about it.
             ValueError: when two layers share a weight.
         """
-        config = self.get_config_dict()
-        layers = {index: layer for index, layer in enumerate(self) if "layer" in config["modules"][index]}
+        layers = {id(module): module for module in self if not isinstance(module, EncoderHead)}
+        for index, module in enumerate(self):
+            try:
+                _ = describe(module) if id(module) in layers else None
+            except TypeError as error:
+                raise TypeError(f"module {index} of the SequentialHead: {error}") from None
         weights = [weight for layer in layers.values() for weight in layer.parameters()]
         if len({id(weight) for weight in weights}) < len(weights):
             raise ValueError(
                 "two layers of a SequentialHead share a weight, which its file cannot say; use one layer twice, "
                 "or wrap them in a subclass of EncoderHead"
             )
-        save_module(_by_index(layers), output_path, config)
-        for index, module in enumerate(self):
-            if "head" in config["modules"][index]:
-                save_component(module, Path(output_path) / "heads" / str(index))
 
     @classmethod
-    def load(cls, input_path: str) -> EncoderHead:
-        """Read what `save` wrote, with heads of simlearn only."""
-        return cls.load_with(input_path, SIMLEARN_ONLY)
-
-    @classmethod
-    def load_with(cls, input_path: str, resolver: ClassResolver) -> EncoderHead:
-        """Read what `save` wrote, finding the classes of its heads with `resolver`.
-
-        Raises:
-            LoadError: when a file is missing, damaged or names a layer that is not allowed.
-        """
-        config = read_json(Path(input_path) / "config.json")
-        if not isinstance(config, dict) or not isinstance(config.get("modules"), list):
-            raise LoadError(f"{input_path} holds no SequentialHead: its config.json lists no modules")
-        modules: list[nn.Module] = []
-        layers: dict[int, nn.Module] = {}
-        for index, entry in enumerate(config.pop("modules")):
+    def from_version_1(cls, settings: dict[str, Any], folder: Path, place: str) -> dict[str, Any]:
+        """Layers were described in the settings, heads lay in `heads/<index>`."""
+        if not isinstance(settings.get("modules"), list):
+            raise LoadError(f"{folder} holds no SequentialHead: its config.json lists no modules")
+        modules: list[dict[str, Any]] = []
+        layers: list[int] = []
+        for index, entry in enumerate(settings["modules"]):
             if not isinstance(entry, dict):
-                raise LoadError(f"{input_path}: module {index} must be an object, got {entry!r:.100}")
-            if "head" in entry:
-                modules.append(load_component(Path(input_path) / "heads" / str(index), EncoderHead, resolver))
-            elif "same_as" in entry:
-                if entry["same_as"] not in range(index):
-                    raise LoadError(f"{input_path}: module {index} must repeat an earlier one, got {entry!r:.100}")
-                modules.append(modules[entry["same_as"]])
+                raise LoadError(f"{folder}: module {index} must be an object, got {entry!r:.100}")
+            if "same_as" in entry:
+                first = entry["same_as"]
+                if first not in range(index):
+                    raise LoadError(f"{folder}: module {index} must repeat an earlier one, got {entry!r:.100}")
+                modules.append({"$layer": layers.index(first)} if first in layers else modules[first])
+            elif "head" in entry:
+                modules.append({"$part": f"{place}/heads/{index}".strip("/")})
             else:
-                layers[index] = build(entry)
-                modules.append(layers[index])
-        load_weights(_by_index(layers), Path(input_path) / WEIGHTS_FILE)
-        try:
-            return cls(*modules, **config)
-        except (TypeError, ValueError) as error:
-            raise LoadError(f"{input_path}/config.json does not fit {cls.__name__}: {error}") from error
-
-    def _describe(self, index: int) -> dict[str, Any]:
-        module = self[index]
-        first = next(earlier for earlier, candidate in enumerate(self) if candidate is module)
-        if first < index:
-            return {"same_as": first}
-        if isinstance(module, EncoderHead):
-            return {"head": type(module).__name__}
-        try:
-            return describe(module)
-        except TypeError as error:
-            raise TypeError(f"module {index} of the SequentialHead: {error}") from None
-
-
-def _by_index(layers: dict[int, nn.Module]) -> nn.Module:
-    return nn.ModuleDict({str(index): layer for index, layer in layers.items()})
+                modules.append({"$layer": entry})
+                layers.append(index)
+        return {**settings, "modules": modules}
 
 
 def _checked(module: nn.Module) -> nn.Module:

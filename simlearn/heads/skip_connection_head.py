@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -51,10 +49,6 @@ class SkipConnectionHead(EncoderHead):
         for layer in self.layers:
             input_vectors = layer(input_vectors)
         return input_vectors
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
-        return {**super().get_config_dict(), "skip_dropout": self.skip_dropout_prob, "n_layers": len(self.layers)}
 
 
 class _GatedCorrection(nn.Module):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from simlearn.heads.encoder_head import EncoderHead
@@ -49,11 +47,3 @@ class SoftmaxEmbeddingsHead(EncoderHead):
         logits: Tensor = self.projection(input_vectors)
         groups = logits.view(*logits.shape[:-1], self.output_groups, self.output_size_per_group)
         return groups.softmax(dim=-1).flatten(start_dim=-2)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
-        return {
-            **super().get_config_dict(),
-            "output_groups": self.output_groups,
-            "output_size_per_group": self.output_size_per_group,
-        }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -55,11 +54,3 @@ class StackedProjectionHead(EncoderHead):
         """Map (..., D) to (..., output_size)."""
         output: Tensor = self.layers(input_vectors)
         return output
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
-        return {
-            **super().get_config_dict(),
-            "output_sizes": self.output_sizes,
-            "activation_fn": self.activation_fn,
-        }

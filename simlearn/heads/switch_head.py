@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from simlearn.components import SIMLEARN_ONLY, ClassResolver, load_component, save_component
-from simlearn.files import LoadError, read_json, write_json
+from simlearn.files import LoadError
 from simlearn.heads.encoder_head import EncoderHead
 from simlearn.meta import Categories, Meta, index_select
 
@@ -34,6 +33,8 @@ class SwitchHead(EncoderHead):
         TypeError: for an option that is no head.
         ValueError: for no options, or options of different sizes.
     """
+
+    part_base: ClassVar[type] = EncoderHead
 
     def __init__(self, options: Mapping[str, EncoderHead], input_embedding_size: int, dropout: float = 0.0) -> None:
         super().__init__(input_embedding_size, dropout)
@@ -103,46 +104,18 @@ class SwitchHead(EncoderHead):
             output = output + torch.cat([weight.flatten()[:0] for weight in idle]).sum()
         return output
 
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, with the number of the option's folder in place of each head."""
-        heads = list(self.heads)
-        numbers = [next(number for number, first in enumerate(heads) if first is head) for head in heads]
-        return {**super().get_config_dict(), "options": dict(zip(self._names, numbers, strict=True))}
-
-    def save(self, output_path: str) -> None:
-        """Write `config.json`, and each head into `heads/<number>`."""
-        config = self.get_config_dict()
-        folder = Path(output_path)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "config.json", config)
-        for number in sorted(set(config["options"].values())):
-            save_component(self.heads[number], folder / "heads" / str(number))
+    def kept_arguments(self) -> dict[str, Any]:
+        """The heads by name."""
+        return {"options": self.options}
 
     @classmethod
-    def load(cls, input_path: str) -> EncoderHead:
-        """Read what `save` wrote, with heads of simlearn only."""
-        return cls.load_with(input_path, SIMLEARN_ONLY)
-
-    @classmethod
-    def load_with(cls, input_path: str, resolver: ClassResolver) -> EncoderHead:
-        """Read what `save` wrote, finding the classes of the options with `resolver`.
-
-        Raises:
-            LoadError: when a file is missing or damaged.
-        """
-        folder = Path(input_path)
-        config = read_json(folder / "config.json")
-        numbers = config.pop("options", None) if isinstance(config, dict) else None
+    def from_version_1(cls, settings: dict[str, Any], folder: Path, place: str) -> dict[str, Any]:
+        """The settings had the number of each option's folder."""
+        numbers = settings.get("options")
         if not isinstance(numbers, dict) or not all(type(number) is int for number in numbers.values()):
             raise LoadError(f"{folder} holds no SwitchHead: its config.json has no options with numbers")
-        heads = {
-            number: load_component(folder / "heads" / str(number), EncoderHead, resolver)
-            for number in sorted(set(numbers.values()))
-        }
-        try:
-            return cls(options={name: heads[number] for name, number in numbers.items()}, **config)
-        except (TypeError, ValueError) as error:
-            raise LoadError(f"{folder / 'config.json'} does not fit {cls.__name__}: {error}") from error
+        parts = {name: {"$part": f"{place}/heads/{number}".strip("/")} for name, number in numbers.items()}
+        return {**settings, "options": parts}
 
     def _codes(self, meta: Meta | None, count: int) -> Tensor:
         if count == 0:  # columns of no objects have no names

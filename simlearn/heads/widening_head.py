@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from simlearn.heads.activations import activation
@@ -56,11 +54,3 @@ class WideningHead(EncoderHead):
         """Map (..., D) to (..., D)."""
         output: Tensor = self.layers(input_vectors)
         return output
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
-        return {
-            **super().get_config_dict(),
-            "expansion_factor": self.expansion_factor,
-            "activation_fn": self.activation_fn,
-        }

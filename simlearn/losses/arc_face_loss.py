@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,10 +75,3 @@ class ArcFaceLoss(MarginSoftmaxLoss):
         sines = torch.where(real, torch.where(real, squared, 1.0).sqrt(), 0.0)
         turned = cosines * margins.cos() - sines * margins.sin()
         return torch.where(cosines > -margins.cos(), turned, cosines + margins.cos() - 1.0)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, less the classes, which are in the state."""
-        low, high = self.margin
-        margin = low if low == high else [low, high]
-        settings = {"scale": self.scale, "margin": margin, "sub_centers": self.vectors}
-        return {**super().get_config_dict(), **settings}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,3 @@ class CenterLoss(ClassLoss):
             centers = self.kernel.to(dtype).T[members.classes]
             total = self.lambda_c * members.mean((units - centers).square().mean(1)).sum()
         return LossResult(total, (members.counts > 0).sum(), self.counts(relation, members))
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, less the classes, which are in the state."""
-        return {**super().get_config_dict(), "lambda_c": self.lambda_c}

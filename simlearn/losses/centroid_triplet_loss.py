@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -65,10 +65,6 @@ class CentroidTripletLoss(GroupLoss):
         valid = has_positive & has_negative
         terms = torch.where(valid, F.relu(own - other + self.margin), 0.0)
         return LossResult(terms.sum(), valid.sum(), anchor_counts(has_positive, has_negative))
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config_dict(), "margin": self.margin}
 
 
 def _of_classes(class_of: Tensor, n_classes: int) -> Relation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
@@ -52,7 +52,3 @@ class CircleLoss(GroupLoss):
         """The loss of any relation."""
         policy = partial(circle, margin=self.margin, scale_factor=self.scale_factor)
         return tiled_loss(queries, documents, relation, scorer, policy, tile_bytes=self.tile_bytes)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config_dict(), "margin": self.margin, "scale_factor": self.scale_factor}

@@ -144,9 +144,9 @@ class ClassLoss(GroupLoss):
         """In training, refuses groups and labels that are no class; in evaluation they are skipped and counted."""
         return _RefuseUnknown(self.class_ids.detach().cpu().clone(), type(self).__name__) if training else None
 
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, less the classes, which are in the state."""
-        return {"embedding_size": self.embedding_size, "num_groups": self.num_groups}
+    def kept_arguments(self) -> dict[str, Any]:
+        """No classes: they are in the state."""
+        return {"classes": None}
 
 
 def class_losses(loss: nn.Module) -> list[ClassLoss]:

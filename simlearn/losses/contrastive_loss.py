@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -66,10 +66,6 @@ class ContrastiveLoss(PairwiseLoss):
         nearest = distances.amin(1) if relation.one_space else torch.cat([distances.amin(1), distances.amin(0)])
         # relu(margin - inf) is 0 and so is its gradient: whoever has no other subgroup adds a zero.
         return F.relu(self.margin - nearest).square().sum()
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config_dict(), "margin": self.margin, "size_average": self.size_average}
 
 
 def _differ(queries: Tensor, documents: Tensor, one_space: bool) -> Tensor:

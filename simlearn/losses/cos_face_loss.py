@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any
 
 from torch import Tensor
 
@@ -43,7 +42,3 @@ class CosFaceLoss(MarginSoftmaxLoss):
     def harder(self, cosines: Tensor, classes: Tensor) -> Tensor:
         """The cosines less the margin."""
         return cosines - self.margin
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, less the classes, which are in the state."""
-        return {**super().get_config_dict(), "margin": self.margin, "scale": self.scale}

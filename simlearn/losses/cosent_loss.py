@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -51,10 +51,6 @@ class PairOrderLoss(PairwiseLoss):
         gold = relation.paired_scores()
         with torch.autocast(queries.device.type, enabled=False):
             return pair_order(self.similarities(queries, documents, scorer), gold, self.scale)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config_dict(), "scale": self.scale}
 
 
 class CoSENTLoss(PairOrderLoss):

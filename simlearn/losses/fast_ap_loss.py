@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
@@ -44,7 +44,3 @@ class FastAPLoss(GroupLoss):
         """The loss of any relation."""
         policy = partial(fast_ap, num_bins=self.num_bins)
         return tiled_loss(queries, documents, relation, scorer, policy, by_distance=True, tile_bytes=self.tile_bytes)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"num_bins": self.num_bins}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -107,14 +107,3 @@ class InfoNCELoss(SimilarityLoss):
         """Bounded from above, but with the gradient of one that is not, so that it comes back from there."""
         most = -math.log(min(self.initial_temperature, 0.01))
         return (log_scale - (log_scale - most).clamp(min=0).detach()).exp()
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments; a temperature that was learnt is in the state instead."""
-        return {
-            **super().get_config_dict(),
-            "temperature": self.initial_temperature,
-            "learnable_temperature": self.log_scale is not None,
-            "symmetric": self.symmetric,
-            "positives": self.positives,
-            "margin": self.margin,
-        }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from simlearn.distances import Distance
@@ -46,7 +44,3 @@ class KLDistillationLoss(RankingLoss):
         # Where the teacher's probability is 0 its logarithm may be -inf, and 0 · -inf no number.
         terms = torch.where(teacher.exp() > 0, teacher.exp() * (teacher - student), 0.0)
         return candidates.mean_of(candidates.sum(terms) * self.temperature**2, candidates.chosen_from)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config_dict(), "temperature": self.temperature, "scale": self.scale}

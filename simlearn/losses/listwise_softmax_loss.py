@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -52,10 +52,6 @@ class ListwiseSoftmaxLoss(RankingLoss):
         terms = candidates.sum(shares * surprise) / sums
         counted = relevant & candidates.chosen_from
         return candidates.mean_of(terms, counted, queries_without_positive=(~relevant).sum())
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config_dict(), "scale": self.scale}
 
 
 def _refuse_negative(name: str, relation: Relation) -> None:

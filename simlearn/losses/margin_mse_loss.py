@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -67,8 +67,3 @@ class MarginMSELoss(RankingLoss):
 
         errors = centred(self.scale * candidates.scores) - centred(candidates.relevances)
         return 2 * candidates.sum(errors.square())
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        distance = None if self.distance is None else self.distance.value
-        return {"margins": self.margins, "scale": self.scale, "distance_metric_name": distance}

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from simlearn.components import from_description
 from simlearn.embeddings import Embeddings
 from simlearn.losses.class_loss import ClassLoss, class_losses
-from simlearn.losses.nesting import config_of, loss_from
 from simlearn.losses.similarity_loss import LossResult, SimilarityLoss
 from simlearn.relations import Relation, RelationCheck
 from simlearn.scoring import Scorer
@@ -38,7 +38,7 @@ class MatryoshkaLoss(SimilarityLoss):
         dims: Sequence[int],
         weights: Sequence[float] | None = None,
     ) -> None:
-        inner = loss_from(loss)
+        inner = from_description(loss, SimilarityLoss, "loss")
         super().__init__(inner.distance)
         self.loss = inner
         self.dims = [int(size) for size in dims]
@@ -93,9 +93,9 @@ class MatryoshkaLoss(SimilarityLoss):
         """That of the loss."""
         return self.loss.relation_check(training)
 
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, the loss as its config."""
-        return {"loss": config_of(self.loss), "dims": self.dims, "weights": self.weights}
+    def kept_arguments(self) -> dict[str, Any]:
+        """The loss itself."""
+        return {"loss": self.loss}
 
 
 class _Compute(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
@@ -56,8 +56,3 @@ class MultiSimilarityLoss(GroupLoss):
         """The loss of any relation."""
         policy = partial(multi_similarity, alpha=self.alpha, beta=self.beta, base=self.base, epsilon=self.epsilon)
         return tiled_loss(queries, documents, relation, scorer, policy, tile_bytes=self.tile_bytes)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        own = {"alpha": self.alpha, "beta": self.beta, "base": self.base, "epsilon": self.epsilon}
-        return {**super().get_config_dict(), **own}

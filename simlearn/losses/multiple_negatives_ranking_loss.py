@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -59,7 +59,3 @@ class MultipleNegativesRankingLoss(PairwiseLoss):
             return result
         back = tiled_loss(documents, queries, relation.transposed(), scorer, policy, tile_bytes=self.tile_bytes)
         return LossResult((result.value + back.value) / 2, 1, result.counts)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config_dict(), "scale": self.scale, "symmetric": self.symmetric}

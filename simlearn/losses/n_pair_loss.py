@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -52,11 +52,6 @@ class NPairLoss(SimilarityLoss):
         result = tiled_loss(queries, documents, relation, scorer, multiple_negatives, tile_bytes=self.tile_bytes)
         norms = (_mean_squared_norm(queries) + _mean_squared_norm(documents)) / 2
         return LossResult(result.value + self.l2_weight * norms, 1, result.counts)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        name = None if self.distance is None else self.distance.value
-        return {"l2_weight": self.l2_weight, "distance_metric_name": name}
 
 
 def _mean_squared_norm(embeddings: Embeddings) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -71,10 +71,6 @@ class OnlineContrastiveLoss(GroupLoss):
         pull = _mean(farthest, found.has_positive)
         push = _mean(F.relu(self.margin - nearest), found.has_negative)
         return LossResult((pull + push) / 2, 1, anchor_counts(found.has_positive, found.has_negative))
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config_dict(), "margin": self.margin, "mining": self.mining}
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,10 +77,6 @@ class PairwiseMarginRankingLoss(RankingLoss):
         if self.margin is None:
             return F.softplus(-gaps), -torch.sigmoid(-gaps)
         return F.relu(self.margin - gaps), -(gaps < self.margin).to(gaps.dtype)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config_dict(), "margin": self.margin, "scale": self.scale}
 
 
 def _direction(relevances: Tensor, first: Tensor, second: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,10 +65,6 @@ class ProxyAnchorLoss(ClassLoss):
             far = _softplus_of_all(self.scale * (self.margin + cosines), negatives)
             total = near.sum() / positives.any(0).sum().clamp(min=1) + far.sum() / used.sum().clamp(min=1)
         return LossResult(total, 1, self.counts(relation, members))
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, less the classes, which are in the state."""
-        return {**super().get_config_dict(), "margin": self.margin, "scale": self.scale}
 
 
 def _softplus_of_all(terms: Tensor, mask: Tensor) -> Tensor:

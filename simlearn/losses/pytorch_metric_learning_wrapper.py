@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from simlearn.components.arguments import arguments_of, is_plain
 from simlearn.losses.similarity_loss import GroupLoss
 
 
@@ -57,6 +58,18 @@ class PytorchMetricLearningWrapper(GroupLoss):
         """The names of the loss and the miner; their arguments they keep to themselves."""
         miner = None if self.miner is None else type(self.miner).__name__
         return {"loss": type(self.loss).__name__, "miner": miner}
+
+    def check_savable(self) -> None:
+        """Whether names say what they are.
+
+        Raises:
+            TypeError: for a loss or miner that was given as an object.
+        """
+        if not all(is_plain(value) for value in arguments_of(self).given.values()):
+            raise TypeError(
+                f"{type(self.loss).__name__} keeps its arguments to itself, so no file can say them; save the "
+                "wrapper's state_dict, and build it as before"
+            )
 
 
 def _wide(embeddings: Tensor) -> torch.dtype:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Hashable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,8 +112,3 @@ class SampledSoftmaxLoss(ClassLoss):
             stride = generator.randrange(1, used)
         sampled = (start + stride * torch.arange(size, device=self.class_ids.device)) % used
         return sampled, math.log(used / size)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, less the classes, which are in the state."""
-        settings = {"num_sampled": self.num_sampled, "temperature": self.temperature}
-        return {**super().get_config_dict(), **settings, "sparse": self.sparse, "seed": self.seed}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,3 @@ class SigmoidLoss(SimilarityLoss):
 
         learnt = (self.log_scale, self.bias)
         return tiled_loss(queries, documents, relation, scorer, policy, *learnt, tile_bytes=self.tile_bytes)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments; what was learnt is in the state."""
-        return {**super().get_config_dict(), "scale": self.initial_scale, "bias": self.initial_bias}

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from simlearn.components import Component
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
 from simlearn.relations import Relation, RelationCheck, RelationKind
@@ -41,7 +42,7 @@ class LossResult(NamedTuple):
         return self.total / max(self.weight, 1.0)
 
 
-class SimilarityLoss(nn.Module):
+class SimilarityLoss(nn.Module, Component):
     """The base of all losses.
 
     Args:
@@ -94,10 +95,6 @@ class SimilarityLoss(nn.Module):
             training: whether the labels are learnt from, rather than evaluated.
         """
         return None
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
-        return {} if self.distance is None else {"distance_metric_name": self.distance.value}
 
     def _evaluate(self, embeddings: Tensor, relation: Relation) -> Tensor:
         """The loss of rows that are queries and documents at once, by the loss's own distance."""

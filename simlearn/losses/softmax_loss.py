@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +56,3 @@ class SoftmaxLoss(ClassLoss):
             dtype = wide(values, self.kernel)
             logits = values.to(dtype) @ self.kernel.to(dtype) / self.temperature
             return logits.masked_fill(self.class_ids == UNUSED, -torch.inf)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, less the classes, which are in the state."""
-        return {**super().get_config_dict(), "temperature": self.temperature}

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from simlearn.components import from_description
 from simlearn.embeddings import Embeddings
-from simlearn.losses.nesting import config_of, loss_from
 from simlearn.losses.similarity_loss import LossResult, SimilarityLoss
 from simlearn.relations import Relation, RelationCheck
 from simlearn.scoring import Scorer
@@ -72,9 +72,9 @@ class SumLoss(SimilarityLoss):
         checks = tuple(check for _, loss in self._parts() if (check := loss.relation_check(training)) is not None)
         return _All(checks) if checks else None
 
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, the losses as configs."""
-        return {"losses": {name: config_of(loss) for name, loss in self._parts()}, "weights": self.weights}
+    def kept_arguments(self) -> dict[str, Any]:
+        """The losses by name."""
+        return {"losses": dict(self._parts())}
 
     def _parts(self) -> list[tuple[str, SimilarityLoss]]:
         return [(name, loss) for name, loss in self.losses.items() if isinstance(loss, SimilarityLoss)]
@@ -95,10 +95,10 @@ def _named(
     if not losses:
         raise ValueError("a sum needs at least one loss")
     if isinstance(losses, Mapping):
-        return {name: loss_from(loss) for name, loss in losses.items()}
+        return {name: from_description(loss, SimilarityLoss, "loss") for name, loss in losses.items()}
     named: dict[str, SimilarityLoss] = {}
     for given in losses:
-        loss = loss_from(given)
+        loss = from_description(given, SimilarityLoss, "loss")
         name, number = type(loss).__name__, 2
         while name in named:
             name, number = f"{type(loss).__name__}{number}", number + 1

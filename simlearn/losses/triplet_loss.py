@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 
@@ -73,7 +73,3 @@ class TripletLoss(GroupLoss):
         farthest = scorer.paired_distances(queries, documents.take(found.positives))
         nearest = scorer.paired_distances(queries, documents.take(found.negatives))
         return hardest_triplets(farthest, nearest, found.has_positive, found.has_negative, self.margin, self.soft)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config_dict(), "margin": self.margin, "mining": self.mining, "soft": self.soft}

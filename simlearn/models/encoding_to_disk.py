@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +19,20 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from simlearn.components import CannotTellError, Teller
+from simlearn.components.code import is_framework
 from simlearn.embeddings import Embeddings
-from simlearn.encoders.identity import code_of, identity
+from simlearn.encoders import version_1
+from simlearn.encoders.identity import identity
 from simlearn.encoders.towers import Role
 from simlearn.encoding import encode_in_batches, evaluating
 from simlearn.files import replaced_folder
 from simlearn.hashing import content_key
-from simlearn.heads import EncoderHead
 from simlearn.models.encoded_objects import ORDER, ORDER_FILE, TABLE, EncodedObjects, OrderWriter
 from simlearn.models.output import finished
 from simlearn.store import DiskTable, as_keys
+from simlearn.store.commit import STORE_FILE
+from simlearn.store.upkeep import make
 
 if TYPE_CHECKING:
     from simlearn.models.similarity_model import SimilarityModel
@@ -62,7 +66,7 @@ def encode_to_disk(
     nothing = finished(tower.embeddings_of_nothing().values, normalize=normalize, truncate_dim=truncate_dim)
     made_by = _made_by(model, role, key) | {"normalize": normalize, "truncate_dim": truncate_dim}
     folder = Path(path).absolute()
-    table = _table(folder, made_by, nothing.shape[-1], dtype)
+    table = _table(folder, made_by, nothing.shape[-1], dtype, _Version1(model, role, made_by))
     collate, device = tower.collator(), model.device
 
     def encode_batch(batch: list[Any]) -> Embeddings:
@@ -97,13 +101,26 @@ def encode_to_disk(
     return EncodedObjects(folder)
 
 
-def _table(folder: Path, made_by: dict[str, Any], size: int, dtype: torch.dtype | None) -> DiskTable:
+def _table(folder: Path, made_by: dict[str, Any], size: int, dtype: torch.dtype | None, old: _Version1) -> DiskTable:
     """The folder's table; refused when another model filled it."""
     if folder.exists() and not (folder / TABLE).is_dir() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} holds something else than encoded objects; choose another folder")
     description = {"holds": "encoded objects", "made_by": made_by, "embedding_size": size}
     table = DiskTable(folder / TABLE, description=description, dtype=dtype)
     known, wanted = table.description.get("made_by", {}), json.loads(json.dumps(made_by))
+    if "format" not in known:
+        if old.means_the_same(known):
+            return table
+        if old.may_mean_the_same(known):
+            warnings.warn(
+                f"{folder} was filled by an earlier simlearn, which did not tell a model with classes of its own "
+                f"({', '.join(old.foreign)}) from others by attributes and globals: its objects are encoded anew",
+                stacklevel=3,
+            )
+            del table
+            with replaced_folder(folder / TABLE, STORE_FILE) as draft:
+                make(draft, description)
+            return DiskTable(folder / TABLE, description=description, dtype=dtype)
     if known != wanted:
         different = sorted(name for name in known.keys() | wanted.keys() if known.get(name) != wanted.get(name))
         raise ValueError(
@@ -114,39 +131,65 @@ def _table(folder: Path, made_by: dict[str, Any], size: int, dtype: torch.dtype 
 
 
 def _made_by(model: SimilarityModel, role: Role, key: Callable[[Any], Any] | None) -> dict[str, Any]:
-    """Who encodes, and what objects are known by, as JSON can hold it. Other answers may not share a table."""
+    """Who encodes, and what objects are known by, as JSON can hold it. Other answers may not share a table.
+
+    Raises:
+        TypeError: for a model that cannot be told from others.
+    """
     tower = model.tower(role)
-    return {
-        "role": None if model.is_symmetric else role,
-        "encoders": [
-            {**part.to_json(), "identity": identity(part, model.plan.encoders[part.encoder])} for part in tower.parts
-        ],
-        "head": {"class": type(tower.head).__qualname__, "identity": _head_identity(tower.head)},
-        "keys": "content" if key is None else _digest(code_of(key)),
-    }
+    try:
+        return {
+            "format": 2,
+            "role": None if model.is_symmetric else role,
+            "encoders": [
+                {**part.to_json(), "identity": identity(part, model.plan.encoders[part.encoder])}
+                for part in tower.parts
+            ],
+            "head": {"class": type(tower.head).__qualname__, "identity": tower.head.fingerprint()},
+            "keys": "content" if key is None else Teller().tell(key).hex(),
+        }
+    except CannotTellError as error:
+        raise TypeError(
+            f"what this model makes of objects cannot be told from what another one does: {error}; let the class "
+            "define fingerprint_settings with all that decides what it says"
+        ) from error
 
 
-def _head_identity(head: EncoderHead) -> str:
-    """32 hexadecimal digits that change with the structure of a head, its weights, and the code of foreign parts."""
-    told = [repr(head), *(code for module in head.modules() for code in code_of(type(module)))]
-    for module in head.modules():
-        if isinstance(module, EncoderHead):
-            try:
-                told.append(repr(sorted(module.get_config_dict().items())))
-            except (TypeError, NotImplementedError):  # it cannot be saved; its structure and code are told
-                continue
-    digest = blake2b(_digest(told).encode(), digest_size=16)
-    for name, tensor in sorted(head.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+class _Version1:
+    """What the first format of these folders said of a model."""
 
+    def __init__(self, model: SimilarityModel, role: Role, made_by: dict[str, Any]) -> None:
+        self._tower = model.tower(role)
+        self._made_by = made_by
+        parts = [module for one in (self._tower.head, *self._tower.encoders.values()) for module in one.modules()]
+        self.foreign = sorted({type(part).__name__ for part in parts if not is_framework(type(part).__module__)})
 
-def _digest(texts: Iterable[str]) -> str:
-    digest = blake2b(digest_size=16)
-    for text in texts:
-        digest.update(len(text).to_bytes(8, "little") + text.encode())
-    return digest.hexdigest()
+    def means_the_same(self, known: dict[str, Any]) -> bool:
+        """Whether a folder was filled by this model, as far as it could be told from others."""
+        if self._made_by["keys"] != "content":  # whose code was told in another way
+            return False
+        tower = self._tower
+        encoders = [
+            {**part.to_json(), "identity": version_1.identity(tower.encoders[part.encoder], part.prompt)}
+            for part in tower.parts
+        ]
+        head = {**self._made_by["head"], "identity": version_1.head_identity(tower.head)}
+        if head["identity"] is None or any(encoder["identity"] is None for encoder in encoders):
+            return False
+        told = {**self._made_by, "encoders": encoders, "head": head}
+        return known == {name: value for name, value in told.items() if name != "format"}
+
+    def may_mean_the_same(self, known: dict[str, Any]) -> bool:
+        """Whether a folder was filled by a model of the same structure, which nothing told from others."""
+
+        def structure(told: Any) -> Any:
+            if isinstance(told, dict):
+                return {
+                    name: structure(one) for name, one in told.items() if name not in ("identity", "format", "keys")
+                }
+            return [structure(one) for one in told] if isinstance(told, list) else told
+
+        return bool(self.foreign or self._made_by["keys"] != "content") and structure(known) == structure(self._made_by)
 
 
 def _keys(objects: list[Any], key: Callable[[Any], Any] | None) -> list[bytes]:

@@ -4,7 +4,7 @@
 servable.json       format version, towers with their parts, which heads there are
 README.md           what was trained on what, and how it scored
 encoders/<name>/    component.json and what the encoder saves
-heads/<role>/       component.json, config.json, model.safetensors
+heads/<role>/       likewise
 scorer/             likewise
 ```
 """
@@ -16,17 +16,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from simlearn.components import (
+    FORMAT_VERSION,
     ClassResolver,
+    Component,
+    Loading,
+    Saving,
     check_components,
     check_folder,
     component_entries,
-    is_own,
-    load_component,
-    save_component,
+    is_known,
 )
 from simlearn.encoders import Encoder
 from simlearn.encoders.towers import ROLES, Part, Plan
-from simlearn.files import FORMAT_VERSION, LoadError, check_name, read_versioned_json, replaced_folder, write_json
+from simlearn.files import LoadError, check_name, read_versioned_json, replaced_folder, write_json
 from simlearn.heads import EncoderHead
 from simlearn.models.model_card import ModelCard
 from simlearn.scoring import Scorer
@@ -49,11 +51,7 @@ def save_model_parts(
         UntrustedError: when an encoder of yours saved files that loading would refuse; nothing is replaced then.
     """
     with replaced_folder(path, SERVABLE_FILE) as draft:
-        for name, encoder in plan.encoders.items():
-            save_component(encoder, draft / "encoders" / name)
-        for role, head in heads.items():
-            save_component(head, draft / "heads" / role)
-        save_component(scorer, draft / "scorer")
+        planned_parts(draft, plan.encoders, heads, scorer).write()
         towers = {role: [part.to_json() for part in getattr(plan, role)] for role in ROLES[: 2 - plan.is_symmetric]}
         write_json(
             draft / SERVABLE_FILE,
@@ -67,9 +65,23 @@ def save_model_parts(
                 "card": card.to_json(),
             },
         )
-        foreign = [entry for entry in component_entries(draft).values() if not is_own(entry)]
+        foreign = [entry for entry in component_entries(draft).values() if not is_known(entry)]
         (draft / "README.md").write_text(card.markdown(plan, heads, scorer, foreign), encoding="utf-8")
         check_folder(draft)
+
+
+def planned_parts(
+    root: str | Path, encoders: Mapping[str, Encoder], heads: Mapping[str, EncoderHead], scorer: Scorer
+) -> Saving:
+    """How the parts of a model would be saved; nothing is written.
+
+    Raises:
+        TypeError: for a part that cannot be saved, naming it and the cure.
+        ValueError: likewise, for NaN.
+    """
+    named: dict[str, Component] = {f"encoders/{name}": encoder for name, encoder in encoders.items()}
+    named |= {f"heads/{role}": head for role, head in heads.items()}
+    return Saving(root, {**named, "scorer": scorer})
 
 
 def _version() -> str:
@@ -93,9 +105,11 @@ def load_model_parts(
     resolver = ClassResolver(classes, trusted_modules)
     bases = {f"encoders/{name}": Encoder for name in names} | {f"heads/{role}": EncoderHead for role in roles}
     check_components(folder, {**bases, "scorer": Scorer}, resolver)
-    encoders = {name: load_component(folder / "encoders" / name, Encoder, resolver) for name in names}
-    heads = {role: load_component(folder / "heads" / role, EncoderHead, resolver) for role in roles}
-    scorer = load_component(folder / "scorer", Scorer, resolver)
+    loading = Loading(folder, resolver)
+    encoders = {name: loading.load(f"encoders/{name}", Encoder) for name in names}
+    heads = {role: loading.load(f"heads/{role}", EncoderHead) for role in roles}
+    scorer = loading.load("scorer", Scorer)
+    loading.tie()
     query = towers["query"]
     plan = Plan(encoders, query, towers.get("document", query), is_symmetric="document" not in towers)
     return plan, heads, scorer, card
@@ -103,22 +117,24 @@ def load_model_parts(
 
 def _read(file: Path) -> tuple[list[str], list[str], dict[str, tuple[Part, ...]], ModelCard]:
     """The names of the encoders, the roles that have a head, the towers by role, and the card."""
-    content = read_versioned_json(file, "servable")
+    content = read_versioned_json(file, "servable", newest=FORMAT_VERSION)
     if content.get("kind") != _KIND:
         raise LoadError(f"{file} describes a {content.get('kind')!r:.80}, not a {_KIND}")
     try:
+        for given in (content["towers"].keys(), content["heads"]):
+            if "query" not in given or len(given) > len(ROLES) or set(given) - set(ROLES):
+                raise ValueError(f"towers and heads must be for {' and '.join(ROLES)}")
         towers = {role: tuple(Part.from_json(part) for part in parts) for role, parts in content["towers"].items()}
         names = [check_name(name, "encoder name") for name in content["encoders"]]
         roles = [check_name(name, "head name") for name in content["heads"]]
         card = ModelCard.from_json(content["card"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise LoadError(f"{file} is damaged: {type(error).__name__} {error}") from None
+    if len(set(names)) < len(names) or len(set(roles)) < len(roles):
+        raise LoadError(f"{file} is damaged: it lists an encoder or a head twice")
     used = {part.encoder for parts in towers.values() for part in parts}
     if sorted(used) != sorted(names):
         raise LoadError(f"{file} is damaged: its towers do not use exactly its encoders {names!r:.200}")
     if any(not parts or len({part.name for part in parts}) < len(parts) for parts in towers.values()):
         raise LoadError(f"{file} is damaged: a tower has no parts, or two of one name")
-    for roles_given in (set(towers), set(roles)):
-        if "query" not in roles_given or roles_given - set(ROLES):
-            raise LoadError(f"{file} is damaged: towers and heads must be for {' and '.join(ROLES)}")
     return names, roles, towers, card

@@ -1,13 +1,11 @@
 """Embeddings kept by the content key of what was encoded: in memory, or on disk."""
 
-from simlearn.files import CAN_SHARE, temporary_folder
 from simlearn.store.disk_table import DiskTable
 from simlearn.store.key_index import KeyIndex
 from simlearn.store.table import KEY_SIZE, Keys, Table, as_keys
 from simlearn.store.vector_table import VectorTable
 
 __all__ = [
-    "CAN_SHARE",
     "KEY_SIZE",
     "DiskTable",
     "KeyIndex",
@@ -15,5 +13,4 @@ __all__ = [
     "Table",
     "VectorTable",
     "as_keys",
-    "temporary_folder",
 ]

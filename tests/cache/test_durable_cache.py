@@ -72,7 +72,7 @@ def test_another_encoder_is_served_nothing_of_the_first(tmp_path: Path) -> None:
     assert encoded(train(config, seed=1)) == 0
     assert encoded(train(CacheConfig(save_dir=tmp_path, dtype=torch.float16))) == 128
     assert encoded(train(CacheConfig(save_dir=tmp_path, autocast=torch.bfloat16))) == 128
-    assert len([path for path in tmp_path.iterdir() if path.name.startswith("default-")]) == 4
+    assert len([path for path in tmp_path.iterdir() if path.name.startswith("vectors-")]) == 4
 
 
 def test_half_precision_takes_half_the_room(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_half_precision_takes_half_the_room(tmp_path: Path) -> None:
     for dtype in (None, torch.float16, torch.bfloat16):
         folder = tmp_path / str(dtype)
         train(CacheConfig(save_dir=folder, dtype=dtype))
-        (table,) = folder.glob("default-*")
+        (table,) = folder.glob("vectors-*")
         sizes.append((table / "vectors" / "data.ninja").stat().st_size)
     assert sizes == [128 * 8 * 4, 128 * 8 * 2, 128 * 8 * 2]
 
@@ -102,7 +102,7 @@ def test_processes_share_the_work(kind: str, saved: bool, tmp_path: Path) -> Non
     for name, expected in weights(one).items():
         torch.testing.assert_close(weights(two)[name], expected, rtol=1e-4, atol=1e-6, msg=name)
     if folder is not None:
-        (table,) = folder.glob("default-*")
+        (table,) = folder.glob("vectors-*")
         assert len(DiskTable(table)) == (128 if kind == "pairs" else 64)
         assert encoded(train(CacheConfig(save_dir=folder), loader(16), **loss)) == 0
 
@@ -211,7 +211,7 @@ def test_a_fill_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
         return cache, cache.fill(PairsSimilarityDataLoader(samples, batch_size=16), progress=False)
 
     def committed() -> int:
-        (commit,) = [*tmp_path.glob("default-*/commit.json")] or [None]
+        (commit,) = [*tmp_path.glob("vectors-*/commit.json")] or [None]
         return 0 if commit is None else len(DiskTable(commit.parent))
 
     kept = 0

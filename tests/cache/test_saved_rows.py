@@ -133,7 +133,7 @@ def test_a_cache_that_cannot_be_written_to_is_read() -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 fill(config, loader(pairs(64), "2"))
-            with pytest.raises(PermissionError, match=rf"cannot write to {folder}/cache/default-.*make it writable"):
+            with pytest.raises(PermissionError, match=rf"cannot write to {folder}/cache/vectors-.*make it writable"):
                 fill(config, loader(pairs(65)))
             with pytest.raises(PermissionError, match=rf"cannot write to .*; make {folder}/cache writable"):
                 fill(config, loader(pairs(64)), SmallModel(frozen=True, cache=config, seed=1))

@@ -190,7 +190,7 @@ class TestComponent:
         head = MLPHead(4, [3], 2, dropout=0.5)
         save_component(head, tmp_path)
         assert read_json(tmp_path / "component.json") == {
-            "format_version": 1,
+            "format_version": 2,
             "module": "simlearn.heads",
             "class": "MLPHead",
         }
@@ -233,5 +233,5 @@ class TestComponent:
                 return Scaled(2)
 
         save_component(Other(), tmp_path)
-        with pytest.raises(LoadError, match=r"Other\.load returned a Scaled, not a Encoder"):
+        with pytest.raises(LoadError, match=r"Other\.load returned a Scaled, not a Other"):
             load_component(tmp_path, Encoder, ClassResolver([Other]))

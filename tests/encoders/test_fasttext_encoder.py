@@ -71,14 +71,14 @@ def test_saved_as_arrays_and_json(tmp_path: Path, model: Any, on_disk: bool) -> 
     encoder = Words.from_gensim(model, ["avg", "max"], on_disk=on_disk)
     save_component(encoder, tmp_path)
     check_folder(tmp_path)
-    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".npy"}
+    assert {path.suffix for path in tmp_path.rglob("*.*")} == {".json", ".npy"}
     loaded = load_component(tmp_path, Encoder, ClassResolver(classes=(Words,)))
     assert isinstance(loaded, Words)
     assert isinstance(loaded.vectors.vectors, np.memmap) == on_disk
     assert loaded.fingerprint() == encoder.fingerprint()
     batch = encoder.get_collate_fn()(RECORDS)
     torch.testing.assert_close(loaded(batch), encoder(batch), rtol=0, atol=0)
-    torch.testing.assert_close(Words(tmp_path, ("avg", "max"))(batch), encoder(batch), rtol=0, atol=0)
+    torch.testing.assert_close(Words(tmp_path / "vectors", ("avg", "max"))(batch), encoder(batch), rtol=0, atol=0)
 
 
 def test_serves_without_gensim(tmp_path: Path, model: Any) -> None:

@@ -185,8 +185,11 @@ def test_models_that_could_not_be_loaded_again() -> None:
 
 def test_hostile_folders_are_refused(tmp_path: Path) -> None:
     built(tiny_vit()).save(str(tmp_path))
-    for name, key in (("config.json", "AutoModel"), ("preprocessor_config.json", "AutoImageProcessor")):
-        path = tmp_path / "transformers" / name
+    for name, key in (
+        ("transformers/config.json", "AutoModel"),
+        ("processor/preprocessor_config.json", "AutoImageProcessor"),
+    ):
+        path = tmp_path / name
         content = path.read_text()
         path.write_text(json.dumps({**json.loads(content), "auto_map": {key: "evil.Evil"}}))
         with pytest.raises(UntrustedError, match="auto_map"):

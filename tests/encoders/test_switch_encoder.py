@@ -246,4 +246,5 @@ class TestSaving:
 
     def test_config_names_options_only(self, tmp_path: Path) -> None:
         by_sign().save(str(tmp_path))
-        assert read_json(tmp_path / "config.json") == {"options": ["type", "negative"]}
+        parts = {name: {"$part": f"options/{name}"} for name in ("type", "negative")}
+        assert read_json(tmp_path / "config.json") == {"options": parts}

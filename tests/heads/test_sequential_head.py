@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from simlearn.components import ClassResolver, check_folder, load_component, save_component
+from simlearn.components.torch_layers import SETTINGS, build, describe
 from simlearn.files import LoadError, UntrustedError, read_json, write_json
 from simlearn.heads import EncoderHead, GatedHead, MLPHead, SequentialHead, SwitchHead
-from simlearn.heads._layers import SETTINGS, build, describe
 from simlearn.meta import columns
 
 LAYERS: list[nn.Module] = [
@@ -174,7 +174,7 @@ def test_nested_round_trip(tmp_path: Path) -> None:
     head = SequentialHead(nn.Linear(4, 6), MLPHead(6, [5], 6), inner, GatedHead(6), output_size=6)
     loaded, x = saved_and_loaded(head, tmp_path), torch.randn(3, 4)
     assert torch.equal(loaded(x), head(x))
-    assert sorted(path.name for path in (tmp_path / "heads").iterdir()) == ["1", "2", "3"]
+    assert sorted(path.name for path in (tmp_path / "modules").iterdir()) == ["1", "2", "3"]
     stored = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
     assert stored == {".json", ".safetensors"}
 
@@ -240,7 +240,10 @@ def test_nested_head_of_a_user_must_be_trusted(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_files(modules: Any, message: str, tmp_path: Path) -> None:
+    """In the words of format version 1; today's are those of any argument."""
     SequentialHead(nn.Linear(4, 4), output_size=4).save(str(tmp_path))
+    entry = read_json(tmp_path / "component.json")
+    write_json(tmp_path / "component.json", {**entry, "format_version": 1})
     write_json(tmp_path / "config.json", {**read_json(tmp_path / "config.json"), "modules": modules})
     with pytest.raises(LoadError, match=message):
         SequentialHead.load(str(tmp_path))

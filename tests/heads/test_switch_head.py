@@ -122,7 +122,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert isinstance(loaded, SwitchHead)
     assert list(loaded.options) == ["text", "../image", "html"] and loaded.dropout_prob == 0.1
     assert loaded.options["text"] is loaded.options["html"]
-    assert sorted(path.name for path in (tmp_path / "heads").iterdir()) == ["0", "1"]
+    assert sorted(path.name for path in (tmp_path / "options").iterdir()) == ["0", "1"]
     x, meta = torch.randn(3, 3), kinds("html", "../image", "text")
     assert torch.equal(loaded.eval()(x, meta), head.eval()(x, meta))
 

@@ -18,7 +18,7 @@ import torch
 from hostile import assert_refused, hostile_code, hostile_pickle, hostile_zip, mark, tampered
 from safetensors.torch import load_file, save_file
 
-PLACES = ["", "encoders", "encoders/query/sentence_transformer", "heads/document/heads/1", "scorer"]
+PLACES = ["", "encoders", "encoders/query/sentence_transformer", "heads/document/modules/1", "scorer"]
 TEXT = "encoders/query/sentence_transformer/"
 
 
@@ -78,7 +78,7 @@ FILES = [
     "scorer/config.json",
     "heads/query/config.json",
     "heads/query/model.safetensors",
-    "heads/document/heads/1/model.safetensors",
+    "heads/document/modules/1/model.safetensors",
     TEXT + "config.json",
     TEXT + "modules.json",
     TEXT + "tokenizer.json",
@@ -139,7 +139,9 @@ def test_linked_files(servable: Path, file: str) -> None:
         (servable / file).unlink()
 
 
-@pytest.mark.parametrize("folder", ["heads", "heads/document/heads/1", "encoders/query", TEXT + "1_Pooling", "scorer"])
+@pytest.mark.parametrize(
+    "folder", ["heads", "heads/document/modules/1", "encoders/query", TEXT + "1_Pooling", "scorer"]
+)
 def test_linked_folders(servable: Path, folder: str) -> None:
     shutil.move(servable / folder, servable.parent / "elsewhere")
     (servable / folder).symlink_to(servable.parent / "elsewhere")
@@ -167,14 +169,14 @@ def test_pipes_and_sockets(servable: Path, file: str, monkeypatch: pytest.Monkey
         assert_refused(servable, file, says="may not be part of a servable")
 
 
-@pytest.mark.parametrize("folder", ["encoders", "encoders/query", "heads/query", "heads/document/heads", "scorer"])
+@pytest.mark.parametrize("folder", ["encoders", "encoders/query", "heads/query", "heads/document/modules", "scorer"])
 def test_a_file_where_a_folder_belongs(servable: Path, folder: str) -> None:
     shutil.rmtree(servable / folder)
     (servable / folder).write_text("{}")
     assert_refused(servable, folder, says="may not be part of a servable")
     (servable / folder).unlink()
     (servable / f"{folder}.json").write_text("{}")
-    nested = folder == "heads/document/heads"  # its head is asked for when the outer one is loaded
+    nested = folder == "heads/document/modules"  # its head is asked for when the outer one is loaded
     assert_refused(servable, {"encoders": "encoders/query"}.get(folder, folder), says="missing", may_build=nested)
 
 

@@ -19,7 +19,7 @@ from simlearn.models import SimilarityModel
 
 ENCODER = "encoders/query/component.json"
 HEAD = "heads/query/component.json"
-NESTED_HEAD = "heads/document/heads/1/component.json"
+NESTED_HEAD = "heads/document/modules/1/component.json"
 PLACES = [ENCODER, HEAD, NESTED_HEAD, "scorer/component.json"]
 
 
@@ -105,7 +105,7 @@ class TestClasses:
             with tampered(servable / place, json.dumps({"format_version": 1, "module": "a", "class": "B", **entry})):
                 assert_refused(servable, place, says="must name a module and a class")
 
-    @pytest.mark.parametrize("version", [2, 10**400, True, "1", 1.0, None, 0, -1, [1]])
+    @pytest.mark.parametrize("version", [3, 10**400, True, "1", 1.0, None, 0, -1, [1]])
     def test_format_version(self, servable: Path, version: Any) -> None:
         for place in PLACES:
             entry = json.loads((servable / place).read_text())
@@ -201,7 +201,7 @@ NAMES = ["../../evil", "/etc", "..", ".", "", "a/b", "a\\b", "query\0", "~", "gr
         ),
         *(lambda content, card=card: content | {"card": card} for card in (None, [], {}, {"name": 1}, {"evil": 1})),
         lambda content: content["card"].update(scores=[1]),
-        *(lambda content, v=v: content | {"format_version": v} for v in (2, True, "1", None, 1.0, 0)),
+        *(lambda content, v=v: content | {"format_version": v} for v in (3, True, "1", None, 1.0, 0)),
         lambda content: [content],
     ],
 )

@@ -246,7 +246,7 @@ def test_classes_of_trusted_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_structure_is_what_the_docs_say(tmp_path: Path) -> None:
     symmetric().save(tmp_path / "a")
-    assert json.loads((tmp_path / "a" / "servable.json").read_text())["format_version"] == 1
+    assert json.loads((tmp_path / "a" / "servable.json").read_text())["format_version"] == 2
     files = snapshot(tmp_path / "a").keys()
     kinds = ("component.json", "config.json", "model.safetensors")
     parts = ("encoders/default", "heads/query", "scorer")

@@ -86,6 +86,7 @@ from tiny_servables import Letters, load
 from simlearn.encoders import TwoTower
 from simlearn.heads import MLPHead
 from simlearn.models import SimilarityModel, servable
+from simlearn.components import Saving
 from simlearn.files import folders
 
 torch.set_num_threads(1)
@@ -131,7 +132,7 @@ def version(path):
 folder = Path(sys.argv[1])
 target = folder / "servable"
 report = {}
-points = [(servable, "save_component", 1), (servable, "save_component", 3), (servable, "write_json", 1),
+points = [(Saving, "_write", 1), (Saving, "_write", 3), (servable, "write_json", 1),
           (servable, "check_folder", 1), (folders, "lock_folder", 2), (folders, "_flush", 1), (folders, "_exchange", 1)]
 for module, name, count in points:
     for after in (False, True):

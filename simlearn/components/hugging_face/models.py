@@ -72,7 +72,7 @@ def offline() -> Iterator[None]:
 
 
 @contextmanager
-def _reading(folder: Path) -> Iterator[None]:
+def reading(folder: Path) -> Iterator[None]:
     """Read a folder that was checked: quietly, from its files alone, and no more than they hold."""
     with load_errors(folder), offline(), no_larger_than(folder), quiet():
         yield
@@ -109,7 +109,7 @@ def load_sentence_transformer(folder: Path, *, truncate_dim: int | None, dtype: 
     if not (folder / "modules.json").is_file():
         # Without it sentence-transformers guesses: a tokenizer with a template would render it for every text.
         raise LoadError(f"{folder / 'modules.json'} is missing; save the model with sentence-transformers, as a whole")
-    with _reading(folder):
+    with reading(folder):
         model = SentenceTransformer(
             str(folder),
             device="cpu",
@@ -123,59 +123,6 @@ def load_sentence_transformer(folder: Path, *, truncate_dim: int | None, dtype: 
             _check_converted(folder, getattr(part, "tokenizer", None))
     check_finite(model.state_dict(), folder)
     return model
-
-
-def save_image_model(model: Any, processor: Any, folder: Path) -> None:
-    """Write a vision model of transformers and its image processor into a folder, which is made.
-
-    Raises:
-        UntrustedError: for a model that cannot be loaded without running code that comes with it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with quiet():
-        model.save_pretrained(folder, safe_serialization=True)
-        processor.save_pretrained(folder)
-    check_pretrained_folder(folder)
-
-
-def load_image_model(folder: Path) -> tuple[Any, Any]:
-    """Read the model and the processor that `save_image_model` wrote, from these files alone.
-
-    Raises:
-        LoadError: when the folder is missing, or damaged, or lacks weights.
-        UntrustedError: when it asks for more than its own files.
-    """
-    check_pretrained_folder(folder)
-    with _reading(folder):
-        model, processor = open_image_model(str(folder), local_files_only=True)
-    check_finite(model.state_dict(), folder)
-    return model, processor
-
-
-def open_image_model(path: str, *, local_files_only: bool) -> tuple[Any, Any]:
-    """A model and its processor by name or path. The processor is the one of PIL: every machine sees the same pixels.
-
-    Raises:
-        LoadError: for a checkpoint that lacks weights, which would be random.
-    """
-    import transformers
-
-    auto_model: Any = transformers.AutoModel
-    auto_processor: Any = transformers.AutoImageProcessor
-    with quiet(reports=False):
-        model, info = auto_model.from_pretrained(
-            path, dtype="auto", local_files_only=local_files_only, trust_remote_code=False, output_loading_info=True
-        )
-        processor = auto_processor.from_pretrained(
-            path, backend="pil", local_files_only=local_files_only, trust_remote_code=False
-        )
-    # A checkpoint trained for another task may lack the pooler, which would then be random, in each process anew.
-    missing = {name for name in info["missing_keys"] if not name.startswith("pooler.")}
-    if missing:
-        raise LoadError(f"{path} lacks weights of {type(model).__name__}: {sorted(missing)[:5]}; they would be random")
-    if info["missing_keys"]:
-        model.pooler = None
-    return model, processor
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
@@ -201,7 +148,7 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     check_pretrained_folder(folder)
-    with _reading(folder):
+    with reading(folder):
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         _check_converted(folder, tokenizer)
     return tokenizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
@@ -50,3 +51,46 @@ def tokenizer_settings(tokenizer: Any) -> Any:
     names = ("model_max_length", "padding_side", "truncation_side", "special_tokens_map", "chat_template")
     limits = {name: getattr(tokenizer, name, None) for name in names}
     return [blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest(), canonical(limits)]
+
+
+def module_text(module: Any) -> str | None:
+    """What a module of transformers or sentence-transformers says of itself; None for any other module.
+
+    It takes the place of the module's attributes, which hold much that decides nothing.
+    """
+    if not _is_of(module, "transformers", "sentence_transformers"):
+        return None
+    told: list[Any] = [type(module).__qualname__]
+    if hasattr(module, "get_config_dict"):
+        told.append(canonical(_lasting(module.get_config_dict())))
+    if hasattr(getattr(module, "config", None), "to_dict"):
+        told.append(canonical(_lasting(module.config.to_dict())))
+    if getattr(module, "tokenizer", None) is not None:
+        told.append(tokenizer_settings(module.tokenizer))
+    names = ("truncate_dim", "prompts", "default_prompt_name")  # of a SentenceTransformer itself
+    return json.dumps([*told, [canonical(getattr(module, name, None)) for name in names]])
+
+
+def tells_all(module: Any) -> bool:
+    """Whether the configuration of a module decides the modules within, as that of a model of transformers does."""
+    return _is_of(module, "transformers") and hasattr(getattr(module, "config", None), "to_dict")
+
+
+def settings_text(value: Any) -> str | None:
+    """What a tokenizer, image processor or configuration of these libraries decides; None for other objects."""
+    if not _is_of(value, "transformers", "tokenizers"):
+        return None
+    if hasattr(value, "backend_tokenizer") or hasattr(value, "get_vocab"):
+        return json.dumps(tokenizer_settings(value))
+    return json.dumps(canonical(_lasting(value.to_dict()))) if hasattr(value, "to_dict") else None
+
+
+def _lasting(config: Any) -> Any:
+    """A configuration, and those of models within the model, without what changes from one save to the next."""
+    if isinstance(config, Mapping):
+        return {key: _lasting(value) for key, value in config.items() if key not in _VOLATILE_KEYS}
+    return [_lasting(item) for item in config] if isinstance(config, (list, tuple)) else config
+
+
+def _is_of(value: Any, *libraries: str) -> bool:
+    return any(cls.__module__.partition(".")[0] in libraries for cls in type(value).__mro__)

@@ -11,8 +11,19 @@ import pytest
 from hostile_cases.changes import sparse
 from tiny_models import tiny_sentence_transformer, tiny_static_model, tiny_vit
 
-from simlearn.components.hugging_face import check_pretrained_folder, save_image_model, save_sentence_transformer
+from simlearn.components.hugging_face import (
+    check_pretrained_folder,
+    save_model,
+    save_processor,
+    save_sentence_transformer,
+)
 from simlearn.files import LoadError, UntrustedError
+
+
+def save_images(model: Any, processor: Any, folder: Path) -> None:
+    """Model and processor in one folder, as format version 1 had them."""
+    save_model(model, folder)
+    save_processor(processor, folder)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +192,7 @@ def test_other_sound_models(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     save_sentence_transformer(tiny_static_model(), tmp_path / "static")
-    save_image_model(*tiny_vit(), tmp_path / "vit")
+    save_images(*tiny_vit(), tmp_path / "vit")
     save_sentence_transformer(SentenceTransformer(str(get_model_path()), device="cpu"), tmp_path / "minilm")
     for name in ("static", "vit", "minilm"):
         check_pretrained_folder(tmp_path / name)

@@ -16,10 +16,12 @@ from safetensors.torch import load_file, save_file
 from tiny_models import tiny_convnext, tiny_sentence_transformer, tiny_tokenizer, tiny_vit
 
 from simlearn.components.hugging_face import (
-    load_image_model,
+    load_model,
+    load_processor,
     load_sentence_transformer,
     load_tokenizer,
-    save_image_model,
+    save_model,
+    save_processor,
     save_sentence_transformer,
     save_tokenizer,
 )
@@ -27,6 +29,16 @@ from simlearn.files import LoadError, UntrustedError
 
 TEXTS = ["hello world", "a red spoon", ""]
 ROOT = Path(__file__).parents[3]
+
+
+def save_images(model: Any, processor: Any, folder: Path) -> None:
+    """Model and processor in one folder, as format version 1 had them."""
+    save_model(model, folder)
+    save_processor(processor, folder)
+
+
+def load_images(folder: Path) -> tuple[Any, Any]:
+    return load_model(folder), load_processor(folder)
 
 
 def test_a_sentence_transformer(tmp_path: Path) -> None:
@@ -131,8 +143,8 @@ class TestTemplates:
 @pytest.mark.parametrize("make", [tiny_vit, tiny_convnext])
 def test_an_image_model(tmp_path: Path, make: Any) -> None:
     model, processor = make()
-    save_image_model(model, processor, tmp_path / "model")
-    loaded, its_processor = load_image_model(tmp_path / "model")
+    save_images(model, processor, tmp_path / "model")
+    loaded, its_processor = load_images(tmp_path / "model")
     pixels = its_processor(images=[Image.new("RGB", (20, 20), (200, 100, 0))], return_tensors="pt")
     torch.testing.assert_close(
         loaded.eval()(**pixels).last_hidden_state,
@@ -143,12 +155,12 @@ def test_an_image_model(tmp_path: Path, make: Any) -> None:
 
 
 def test_an_image_model_that_lacks_weights(tmp_path: Path) -> None:
-    save_image_model(*tiny_vit(), tmp_path / "model")
+    save_images(*tiny_vit(), tmp_path / "model")
     weights = load_file(tmp_path / "model/model.safetensors")
     weights.pop("layernorm.weight")
     save_file(weights, tmp_path / "model/model.safetensors", metadata={"format": "pt"})
     with pytest.raises(LoadError, match="lacks weights"):
-        load_image_model(tmp_path / "model")
+        load_images(tmp_path / "model")
 
 
 @pytest.mark.parametrize("value", [torch.nan, -torch.inf])
@@ -162,9 +174,9 @@ def test_weights_that_are_no_numbers(tmp_path: Path, value: float) -> None:
     vit, processor = tiny_vit()
     with torch.no_grad():
         next(vit.parameters()).fill_(value)
-    save_image_model(vit, processor, tmp_path / "images")
+    save_images(vit, processor, tmp_path / "images")
     with pytest.raises(LoadError, match="images holds NaN or infinity"):
-        load_image_model(tmp_path / "images")
+        load_images(tmp_path / "images")
 
 
 class TestTokenizers:

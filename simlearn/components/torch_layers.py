@@ -39,7 +39,6 @@ SETTINGS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Unflatten: ("dim", "unflattened_size"),
 }
 
-_RESHAPING = (nn.Flatten, nn.Unflatten)
 _CLASSES = {cls.__name__: cls for cls in SETTINGS}
 
 
@@ -53,7 +52,7 @@ def describe(layer: nn.Module) -> dict[str, Any]:
     if cls not in SETTINGS:
         raise TypeError(
             f"{cls.__module__}.{cls.__qualname__} cannot be saved without pickle; give a container's layers one by one "
-            "(SequentialHead(*layers, ...)), wrap any other module in a subclass of EncoderHead with get_config_dict. "
+            "(SequentialHead(*layers, ...)), wrap any other module in an EncoderHead of your own. "
             f"Heads can be saved, and the layers {', '.join(sorted(_CLASSES))}"
         )
     return {"layer": cls.__name__, "settings": {name: _setting(layer, name) for name in SETTINGS[cls]}}
@@ -74,21 +73,6 @@ def build(entry: Mapping[str, Any]) -> nn.Module:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})
     except (TypeError, ValueError, RuntimeError) as error:
         raise LoadError(f"{dict(entry)!r:.200} does not make a layer: {error}") from error
-
-
-def keeps_size(layer: nn.Module) -> bool:
-    """Whether a layer without a size of its own is known to leave the last dimension as long as it was."""
-    return type(layer) in SETTINGS and not isinstance(layer, _RESHAPING)
-
-
-def input_size(layer: nn.Module) -> int | None:
-    """The length of the vectors that a layer or head takes, where it says so."""
-    for name in ("input_embedding_size", "in_features", "num_features"):
-        size = getattr(layer, name, None)
-        if isinstance(size, int):
-            return size
-    shape = getattr(layer, "normalized_shape", None)
-    return int(shape[-1]) if shape else None
 
 
 def _setting(layer: nn.Module, name: str) -> Any:

@@ -1,0 +1,64 @@
+"""The files of a component, and what a class may have of them.
+
+```
+component.json         format version, class, and what was changed after construction
+config.json            the constructor's arguments; parts by their places below the root
+model.safetensors      the tensors, but for those of parts and those that stand elsewhere already
+arguments.safetensors  arrays among the arguments, where there are any
+<argument>/            a part
+```
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+from pathlib import Path
+from typing import Any
+
+from simlearn.components.arguments import is_plain
+from simlearn.components.code import is_framework
+from simlearn.components.state import INTERNALS
+from simlearn.files import read_versioned_json
+
+COMPONENT_FILE, CONFIG_FILE, ARRAYS_FILE = "component.json", "config.json", "arguments.safetensors"
+FORMAT_VERSION = 2
+
+
+def read_entry(file: Path) -> dict[str, Any]:
+    """What `component.json` says."""
+    return read_versioned_json(file, "component", newest=FORMAT_VERSION)
+
+
+def is_abstract(cls: Any) -> bool:
+    """Whether a class leaves open what its base wants defined."""
+    for base in cls.__mro__:
+        for name in vars(base).get("required", ()):
+            if inspect.getattr_static(cls, name, None) is vars(base).get(name):
+                return True
+    return False
+
+
+def overrides(cls: Any, name: str) -> bool:
+    """Whether a class defines a method of components itself."""
+    definer = next((base for base in cls.__mro__ if name in vars(base)), None)
+    return definer is not None and definer.__module__ != "simlearn.components.component"
+
+
+def may_be_changed(cls: type, name: str) -> bool:
+    """Whether an attribute may be set after construction: data of a class that is not simlearn's, nothing of torch."""
+    known = inspect.getattr_static(cls, name, None)
+    return (
+        not is_framework(cls.__module__)
+        and name.isidentifier()
+        and not keyword.iskeyword(name)
+        and not name.startswith("__")
+        and name not in INTERNALS
+        and (known is None or is_plain(known))
+    )
+
+
+def defined_below(cls: type, name: str, other: str) -> bool:
+    """Whether a class defines something in a subclass of the class that defines something else."""
+    order = {method: number for number, base in enumerate(reversed(cls.__mro__)) for method in vars(base)}
+    return order[name] > order[other]

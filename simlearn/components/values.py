@@ -1,0 +1,250 @@
+"""Arguments as JSON: numbers, text and containers as they are, everything else under a name that starts with `$`.
+
+=============  =================================================================================================
+`$tuple`       a tuple; `$set`, `$dict` (keys that are no text), `$bytes`, `$path`, `$dtype`, `$scalar` likewise
+`$array`       an array of numpy, in `arguments.safetensors`; `$tensor` one of torch
+`$layer`       a layer of torch.nn
+`$part`        an object with a folder of its own, below the same root
+`$function`    a function or class by its name, which loading must be given or trust; `$partial` with arguments
+=============  =================================================================================================
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import math
+import sys
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path, PurePath
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from simlearn.components.resolver import ClassResolver
+from simlearn.components.torch_layers import SETTINGS, build, describe
+from simlearn.files import LoadError
+
+AddPart = Callable[[Any, str], str]
+"""Plans a part, given the object and a name for its folder; returns its place."""
+
+
+class ArgumentWriter:
+    """From arguments to JSON.
+
+    Args:
+        add_part: for objects that need a folder.
+        arrays: filled with tensors by name.
+    """
+
+    def __init__(self, add_part: AddPart, arrays: dict[str, Tensor]) -> None:
+        self._add_part = add_part
+        self._arrays = arrays
+        self._layers: list[nn.Module] = []
+
+    def encode(self, value: Any, name: str) -> Any:
+        """One argument, or a value in it.
+
+        Args:
+            value: the value.
+            name: where it stands, as `options/text`.
+
+        Raises:
+            TypeError: for what cannot be saved.
+            ValueError: for NaN and infinity.
+        """
+        if isinstance(value, Enum):
+            return self.encode(value.value, name)
+        if value is None or isinstance(value, (bool, str)) or type(value) is int:
+            return value
+        if type(value) is float:
+            if not math.isfinite(value):
+                raise ValueError(f"{name} is {value}, which JSON does not hold")
+            return value
+        if isinstance(value, list) and type(value) is list:
+            return self._all(value, name)
+        if type(value) is tuple:
+            return {"$tuple": self._all(value, name)}
+        if type(value) in (set, frozenset):
+            return {"$set": self._all(sorted(value, key=repr), name)}
+        if type(value) is dict:
+            return self._mapping(value, name)
+        if isinstance(value, bytes):
+            return {"$bytes": base64.b64encode(value).decode("ascii")}
+        if isinstance(value, PurePath):
+            return {"$path": value.as_posix()}
+        if isinstance(value, torch.dtype):
+            return {"$dtype": str(value).removeprefix("torch.")}
+        if isinstance(value, np.generic):
+            return {"$scalar": [value.dtype.str, self.encode(value.item(), name)]}
+        if isinstance(value, (Tensor, np.ndarray)) and not isinstance(value, nn.Parameter):
+            return self._array(value, name)
+        if isinstance(value, functools.partial):
+            function = self.encode(value.func, f"{name}/function")
+            given = self._all(value.args, f"{name}/arguments"), self._mapping(value.keywords, f"{name}/arguments")
+            return {"$partial": [function, *given]}
+        if isinstance(value, (FunctionType, BuiltinFunctionType, MethodDescriptorType, type)):
+            return {"$function": _named(value, name)}
+        if type(value) in SETTINGS:
+            return self._layer(value)
+        if type(value) is nn.Sequential:
+            return {"$layers": self._all(value, name)}
+        return {"$part": self._add_part(value, name)}
+
+    def override(self, value: Any, name: str) -> Any:
+        """A value that a class itself turned into what JSON can hold, but for parts."""
+        if isinstance(value, nn.Module) or hasattr(value, "fingerprint_parts"):
+            return {"$part": self._add_part(value, name)}
+        if isinstance(value, dict):
+            return {key: self.override(item, f"{name}/{number}") for number, (key, item) in enumerate(value.items())}
+        if isinstance(value, (list, tuple)):
+            return [self.override(item, f"{name}/{number}") for number, item in enumerate(value)]
+        return value
+
+    def _all(self, values: Any, name: str) -> list[Any]:
+        return [self.encode(value, f"{name}/{number}") for number, value in enumerate(values)]
+
+    def _mapping(self, values: Mapping[Any, Any], name: str) -> Any:
+        if all(isinstance(key, str) and not key.startswith("$") for key in values):
+            folders = folder_names(list(values))
+            return {key: self.encode(value, f"{name}/{folders[key]}") for key, value in values.items()}
+        pairs = [[key, value] for key, value in values.items()]
+        return {"$dict": [self._all(pair, f"{name}/{number}") for number, pair in enumerate(pairs)]}
+
+    def _layer(self, layer: nn.Module) -> dict[str, Any]:
+        for number, known in enumerate(self._layers):
+            if known is layer:
+                return {"$layer": number}
+        self._layers.append(layer)
+        return {"$layer": describe(layer)}
+
+    def _array(self, value: Any, name: str) -> Any:
+        is_numpy = isinstance(value, np.ndarray)
+        if is_numpy:
+            if value.dtype.hasobject or value.dtype.kind not in "biufc" or isinstance(value, np.ma.MaskedArray):
+                raise TypeError(f"{name} is an array of {value.dtype}, which safetensors does not hold")
+            native = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("="))
+            tensor = torch.from_numpy(native.reshape(value.shape).copy())
+        else:
+            tensor = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        key = name.replace("/", ".")
+        self._arrays[key] = tensor
+        return {"$array" if is_numpy else "$tensor": key}
+
+
+class ArgumentReader:
+    """The inverse of `ArgumentWriter`.
+
+    Args:
+        get_part: from a place to the object that stands there.
+        arrays: tensors by name.
+        resolver: which functions are trusted.
+    """
+
+    def __init__(self, get_part: Callable[[str], Any], arrays: Mapping[str, Tensor], resolver: ClassResolver) -> None:
+        self._get_part = get_part
+        self._arrays = arrays
+        self._resolver = resolver
+        self._layers: list[nn.Module] = []
+
+    def decode(self, content: Any) -> Any:
+        """An argument, or several, of a JSON file; what is no JSON stays as it is.
+
+        Raises:
+            LoadError: for what is never written.
+        """
+        if isinstance(content, list):
+            return [self.decode(item) for item in content]
+        if not isinstance(content, dict):
+            return content
+        if len(content) != 1 or not next(iter(content)).startswith("$"):
+            return {key: self.decode(item) for key, item in content.items()}
+        kind, told = next(iter(content.items()))
+        try:
+            return self._special(kind, told)
+        except LoadError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise LoadError(f"{content!r:.200} is no argument that was saved: {type(error).__name__} {error}") from None
+
+    def _special(self, kind: str, told: Any) -> Any:
+        if kind in ("$tuple", "$set", "$layers"):
+            items = [self.decode(item) for item in told]
+            return nn.Sequential(*items) if kind == "$layers" else (tuple if kind == "$tuple" else set)(items)
+        if kind == "$dict":
+            return {self.decode(key): self.decode(value) for key, value in told}
+        if kind == "$bytes":
+            return base64.b64decode(told, validate=True)
+        if kind == "$path":
+            return Path(str(told))
+        if kind == "$dtype":
+            return _DTYPES[told]
+        if kind == "$scalar":
+            return _SCALARS[told[0]](self.decode(told[1]))
+        if kind in ("$array", "$tensor"):
+            return self._arrays[told].numpy() if kind == "$array" else self._arrays[told]
+        if kind == "$layer":
+            return self._layer(told)
+        if kind == "$part":
+            return self._get_part(told)
+        if kind == "$function":
+            return self._resolver.resolve_function(told)
+        if kind == "$partial":
+            function, arguments, keywords = (self.decode(item) for item in told)
+            return functools.partial(function, *arguments, **keywords)
+        raise KeyError(kind)
+
+    def _layer(self, told: Any) -> nn.Module:
+        if type(told) is int:
+            if told not in range(len(self._layers)):
+                raise LoadError(f"layer {told} must repeat an earlier one, there are {len(self._layers)}")
+            return self._layers[told]
+        if not isinstance(told, dict):
+            raise LoadError(f"a layer must be an object, got {told!r:.100}")
+        self._layers.append(build(told))
+        return self._layers[-1]
+
+
+_DTYPES = {str(value).removeprefix("torch."): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
+
+_SCALARS = {np.dtype(kind).str: kind for kind in np.sctypeDict.values() if np.dtype(kind).kind in "biufc"}
+
+
+def parts_named(content: Any) -> list[str]:
+    """The places of all parts that arguments name, in the order in which they do."""
+    if isinstance(content, list):
+        return [place for item in content for place in parts_named(item)]
+    if not isinstance(content, dict):
+        return []
+    if len(content) == 1 and isinstance(content.get("$part"), str):
+        return [content["$part"]]
+    return [place for item in content.values() for place in parts_named(item)]
+
+
+def folder_names(keys: list[str]) -> dict[str, str]:
+    """A folder's name for each key: the key where it can be one and no other differs from it in case alone."""
+    plain = all(key.isascii() and key.replace("_", "a").replace("-", "a").isalnum() for key in keys)
+    if plain and len({key.lower() for key in keys}) == len(keys):
+        return {key: key for key in keys}
+    return {key: str(number) for number, key in enumerate(keys)}
+
+
+def _named(value: Any, name: str) -> dict[str, str]:
+    """How a file names a function or class that others can import."""
+    owner = getattr(value, "__objclass__", None)
+    module = getattr(value, "__module__", None) or getattr(owner, "__module__", None)
+    found: Any = sys.modules.get(str(module))
+    for part in str(value.__qualname__).split("."):
+        found = getattr(found, part, None)
+    if found is not value and module != "__main__":
+        raise TypeError(
+            f"{name} is the function {value.__qualname__}, which has no name to find it again by (a lambda, or one "
+            "made within another function); define it at the top of a module"
+        )
+    if "<" in value.__qualname__:
+        raise TypeError(f"{name} is {value.__qualname__}, which no file can name; define it at the top of a module")
+    return {"module": str(module), "class": str(value.__qualname__)}
