@@ -20,7 +20,7 @@ from simlearn.components import CannotTellError, Teller
 from simlearn.data import SimilarityDataLoader
 from simlearn.data.columns import Column, Columns, Ragged
 from simlearn.encoders.towers import Role
-from simlearn.files import unreadable, write_tensors
+from simlearn.files import add_tensors, unreadable, write_tensors
 from simlearn.store import DiskTable, Table
 
 if TYPE_CHECKING:
@@ -190,9 +190,7 @@ class SavedRows:
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
     digest = blake2b(digest_size=16)
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().data)
+    add_tensors(digest, tensors)
     return digest.hexdigest()
 
 

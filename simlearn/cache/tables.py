@@ -114,8 +114,8 @@ def _durable_table(folder: Path, part: Part, encoder: Encoder, config: CacheConf
                 return DiskTable(table, description={"identity": told + kept_as}, dtype=config.dtype)
             if told is None and [known.get(name) for name in _PLACE] == [description[name] for name in _PLACE]:
                 warnings.warn(
-                    f"{table} was filled by an earlier simlearn, which did not tell one {type(encoder).__name__} from "
-                    "another by attributes and globals: its objects are encoded anew, and it can be pruned",
+                    f"{table} was filled by an earlier simlearn, which could not tell every {type(encoder).__name__} "
+                    "from others: its objects are encoded anew, and it can be pruned",
                     stacklevel=2,
                 )
                 break

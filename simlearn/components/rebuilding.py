@@ -38,8 +38,13 @@ class Difference(NamedTuple):
     is_plain: bool = False
 
 
-def differences(obj: Any, arguments: Mapping[str, Any]) -> list[Difference]:
+def differences(obj: Any, arguments: Mapping[str, Any], *, quickly: bool = False) -> list[Difference]:
     """What would be lost if an object were known by some arguments alone.
+
+    Args:
+        obj: the object.
+        arguments: of its constructor.
+        quickly: do not take memory to find out: where that would be needed, nothing is found.
 
     Raises:
         TypeError: when its class does not take them.
@@ -50,8 +55,8 @@ def differences(obj: Any, arguments: Mapping[str, Any]) -> list[Difference]:
                 found = _compare(obj, construct(type(obj), arguments))
         except Exception:  # constructors may do what needs memory; whatever is wrong shows below
             found = None
-        if found == []:
-            return found
+        if found == [] or quickly:
+            return [] if found is None else [one for one in found if not _holds_tensors(one.value)]
         try:
             return _compare(obj, construct(type(obj), arguments))
         except Exception as error:
@@ -59,6 +64,13 @@ def differences(obj: Any, arguments: Mapping[str, Any]) -> list[Difference]:
                 f"{type(obj).__qualname__} cannot be built again of its arguments {sorted(arguments)}: "
                 f"{type(error).__name__} {error}; keep each under its name as it was given, or define get_config_dict"
             ) from error
+
+
+def _holds_tensors(value: Any) -> bool:
+    """Without memory they have no values, so they differ from every other."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_tensors, value.values()))
+    return isinstance(value, Tensor) or (isinstance(value, (list, tuple)) and any(map(_holds_tensors, value)))
 
 
 def _compare(obj: Any, other: Any) -> list[Difference]:

@@ -48,15 +48,18 @@ class Saving:
         root: the folder that holds all of them.
         components: by their places below it, as `heads/query`; the empty place is the root itself.
         itself: one of them that asks for this from its own `save`, which is then not called.
+        quickly: only find out what can be found out without memory; such a plan is not written.
 
     Raises:
         TypeError: for what cannot be saved, naming it; nothing is written then.
         ValueError: likewise, for NaN and infinity.
     """
 
-    def __init__(self, root: str | Path, components: Mapping[str, Any], itself: Any = None) -> None:
+    def __init__(
+        self, root: str | Path, components: Mapping[str, Any], itself: Any = None, *, quickly: bool = False
+    ) -> None:
         self.root = Path(root)
-        self._itself = itself
+        self._itself, self._quickly = itself, quickly
         self._places = {id(component): place for place, component in components.items()}
         self._planned: dict[str, _Planned] = {}
         self._tensors: dict[Place, tuple[str, str]] = {}
@@ -125,7 +128,7 @@ class Saving:
         failure: TypeError | None = None
         for arguments in candidates:
             try:
-                found.append((arguments, differences(component, arguments)))
+                found.append((arguments, differences(component, arguments, quickly=self._quickly)))
             except TypeError as error:
                 failure = failure or error
                 continue

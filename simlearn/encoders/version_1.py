@@ -12,12 +12,14 @@ from hashlib import blake2b
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from simlearn.components import Component
 from simlearn.components.arguments import parameters_of
 from simlearn.components.code import is_framework
 from simlearn.encoders.encoder import Encoder
+from simlearn.encoders.hashed_ngrams import HashedNGrams
+from simlearn.files import add_tensors
 
 
 def fingerprint(encoder: Encoder) -> str:
@@ -25,7 +27,7 @@ def fingerprint(encoder: Encoder) -> str:
     text = encoder.fingerprint_settings()
     digest = blake2b(type(encoder).__qualname__.encode(), digest_size=16)
     digest.update((_settings(encoder) if text is None else text).encode())
-    _add_weights(digest, encoder.fingerprint_weights())
+    add_tensors(digest, encoder.fingerprint_weights())
     return digest.hexdigest()
 
 
@@ -42,14 +44,20 @@ def head_identity(head: nn.Module) -> str | None:
         return None
     parts = [module for module in head.modules() if isinstance(module, Component)]
     digest = blake2b(_digest([repr(head), *map(_settings, parts)]).encode(), digest_size=16)
-    _add_weights(digest, head.state_dict())
+    add_tensors(digest, head.state_dict())
     return digest.hexdigest()
 
 
 def _is_told(component: nn.Module) -> bool:
-    """Whether all that decides is simlearn's, so that class, settings and weights said it."""
+    """Whether class, settings and weights said all: what is not simlearn's said less.
+
+    A vectorizer of one's own was told by the arguments of `HashedNGrams` alone, so not even a table that an encoder
+    over `HashedNGrams` would call its own is certain to be.
+    """
     given = component.arguments().values() if isinstance(component, Component) else ()
-    return all(is_framework(type(one).__module__) for one in (*component.modules(), *given))
+    if any(isinstance(one, HashedNGrams) for one in given):
+        return False
+    return all(is_framework(type(one).__module__) for one in component.modules())
 
 
 def _settings(component: Component) -> str:
@@ -68,9 +76,3 @@ def _digest(texts: Iterable[str]) -> str:
     for text in texts:
         digest.update(len(text).to_bytes(8, "little") + text.encode())
     return digest.hexdigest()
-
-
-def _add_weights(digest: Any, weights: dict[str, Tensor]) -> None:
-    for name, tensor in sorted(weights.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

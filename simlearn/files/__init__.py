@@ -21,7 +21,7 @@ from simlearn.files.locks import CAN_SHARE, LOCK_FILE, InUse, locked, nobody_use
 from simlearn.files.modes import apply_umask
 from simlearn.files.sealed import read_sealed, write_sealed
 from simlearn.files.temporary import temporary_folder
-from simlearn.files.tensors import write_tensors
+from simlearn.files.tensors import add_tensors, write_tensors
 from simlearn.files.writing import replace_file, sync, write_at
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "InUse",
     "LoadError",
     "UntrustedError",
+    "add_tensors",
     "apply_umask",
     "check_name",
     "locked",

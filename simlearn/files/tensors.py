@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simlearn.files.errors import unwritable
 from simlearn.files.modes import created_mode, set_mode
@@ -48,3 +48,12 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
     finally:
         with suppress(OSError):  # where it could not be made, and that is told already
             draft.unlink()
+
+
+def add_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Add names, dtypes, shapes and contents of tensors to a digest of hashlib, whatever order they come in."""
+    import torch
+
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

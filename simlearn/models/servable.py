@@ -71,9 +71,21 @@ def save_model_parts(
 
 
 def planned_parts(
-    root: str | Path, encoders: Mapping[str, Encoder], heads: Mapping[str, EncoderHead], scorer: Scorer
+    root: str | Path,
+    encoders: Mapping[str, Encoder],
+    heads: Mapping[str, EncoderHead],
+    scorer: Scorer,
+    *,
+    quickly: bool = False,
 ) -> Saving:
     """How the parts of a model would be saved; nothing is written.
+
+    Args:
+        root: the folder of the servable.
+        encoders: by name.
+        heads: by role.
+        scorer: how embeddings compare.
+        quickly: whether it is only to find out if they could be saved.
 
     Raises:
         TypeError: for a part that cannot be saved, naming it and the cure.
@@ -81,7 +93,7 @@ def planned_parts(
     """
     named: dict[str, Component] = {f"encoders/{name}": encoder for name, encoder in encoders.items()}
     named |= {f"heads/{role}": head for role, head in heads.items()}
-    return Saving(root, {**named, "scorer": scorer})
+    return Saving(root, {**named, "scorer": scorer}, quickly=quickly)
 
 
 def _version() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.utilities import rank_zero_warn
 
 from simlearn.data import GroupSimilarityDataLoader, LabelSimilarityDataLoader, SimilarityDataLoader
 from simlearn.losses.class_loss import class_losses
@@ -122,6 +123,7 @@ def fit(
         check_data(train, trainable_model.loss, trainer.world_size)
         if validation is not None:
             check_kind(validation, trainable_model.loss)
+        _warn_if_unsavable(trainable_model)
         _find_classes(trainable_model, train)
         callbacks = list(trainer.callbacks)  # type: ignore[attr-defined]
         trainable_model.use_loaders(train, validation)
@@ -131,6 +133,14 @@ def fit(
             trainable_model.use_loaders(None, None)
             trainer.callbacks[:] = callbacks  # type: ignore[attr-defined]
     _write_card(trainable_model, train, validation, trainer)
+
+
+def _warn_if_unsavable(model: TrainableModel) -> None:
+    """Say before the first step what would raise after the last one."""
+    try:
+        model.model.check_savable()
+    except (TypeError, ValueError) as error:
+        rank_zero_warn(f"this model trains, but it cannot be saved, so save_servable will raise: {error}")
 
 
 def _find_classes(model: TrainableModel, train: SimilarityDataLoader) -> None:
@@ -152,7 +162,10 @@ def _write_card(
     card.data = {"training": repr(train)}
     if validation is not None:
         card.data["validation"] = repr(validation)
-    settings = ", ".join(f"{key}={value}" for key, value in model.loss.get_config_dict().items())
+    try:
+        settings = ", ".join(f"{key}={value}" for key, value in model.loss.get_config_dict().items())
+    except TypeError:  # of a loss that keeps its arguments to itself, its class is all that can be said
+        settings = "..."
     card.training = {
         "loss": f"{type(model.loss).__name__}({settings})",
         "epochs": trainer.current_epoch,
