@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from simlearn.components import CannotTellError, Teller
-from simlearn.components.code import is_framework
 from simlearn.embeddings import Embeddings
 from simlearn.encoders import version_1
 from simlearn.encoders.identity import identity
@@ -112,9 +111,10 @@ def _table(folder: Path, made_by: dict[str, Any], size: int, dtype: torch.dtype 
         if old.means_the_same(known):
             return table
         if old.may_mean_the_same(known):
+            what = " and ".join(old.untold())
             warnings.warn(
-                f"{folder} was filled by an earlier simlearn, which did not tell a model with classes of its own "
-                f"({', '.join(old.foreign)}) from others by attributes and globals: its objects are encoded anew",
+                f"{folder} was filled by an earlier simlearn, which could not tell every {what} from others: its "
+                "objects are encoded anew",
                 stacklevel=3,
             )
             del table
@@ -161,35 +161,39 @@ class _Version1:
     def __init__(self, model: SimilarityModel, role: Role, made_by: dict[str, Any]) -> None:
         self._tower = model.tower(role)
         self._made_by = made_by
-        parts = [module for one in (self._tower.head, *self._tower.encoders.values()) for module in one.modules()]
-        self.foreign = sorted({type(part).__name__ for part in parts if not is_framework(type(part).__module__)})
 
     def means_the_same(self, known: dict[str, Any]) -> bool:
-        """Whether a folder was filled by this model, as far as it could be told from others."""
-        if self._made_by["keys"] != "content":  # whose code was told in another way
+        """Whether a folder was filled by this model; the first format has to have told it from others."""
+        tower, told = self._tower, dict(self._made_by)
+        if told.pop("keys") != "content" or known.get("keys") != "content":  # a function's code was told in another way
             return False
-        tower = self._tower
-        encoders = [
-            {**part.to_json(), "identity": version_1.identity(tower.encoders[part.encoder], part.prompt)}
-            for part in tower.parts
-        ]
-        head = {**self._made_by["head"], "identity": version_1.head_identity(tower.head)}
-        if head["identity"] is None or any(encoder["identity"] is None for encoder in encoders):
-            return False
-        told = {**self._made_by, "encoders": encoders, "head": head}
-        return known == {name: value for name, value in told.items() if name != "format"}
+        identities = [version_1.identity(tower.encoders[part.encoder], part.prompt) for part in tower.parts]
+        told["encoders"] = [{**one, "identity": who} for one, who in zip(told["encoders"], identities, strict=True)]
+        told["head"] = {**told["head"], "identity": version_1.head_identity(tower.head)}
+        del told["format"]
+        is_told = told["head"]["identity"] is not None and None not in identities
+        return is_told and {**told, "keys": "content"} == known
 
     def may_mean_the_same(self, known: dict[str, Any]) -> bool:
-        """Whether a folder was filled by a model of the same structure, which nothing told from others."""
+        """Whether a folder was filled by a model of this structure, which nothing told from others."""
+        return bool(self.untold()) and _structure(known) == _structure(self._made_by)
 
-        def structure(told: Any) -> Any:
-            if isinstance(told, dict):
-                return {
-                    name: structure(one) for name, one in told.items() if name not in ("identity", "format", "keys")
-                }
-            return [structure(one) for one in told] if isinstance(told, list) else told
+    def untold(self) -> list[str]:
+        """What the first format did not tell from others: classes, and functions that make keys."""
+        tower = self._tower
+        encoders = {
+            type(encoder).__name__: encoder for encoder in (tower.encoders[part.encoder] for part in tower.parts)
+        }
+        found = [name for name, encoder in encoders.items() if version_1.identity(encoder, None) is None]
+        found += [type(tower.head).__name__] if version_1.head_identity(tower.head) is None else []
+        return found + (["the function key="] if self._made_by["keys"] != "content" else [])
 
-        return bool(self.foreign or self._made_by["keys"] != "content") and structure(known) == structure(self._made_by)
+
+def _structure(told: Any) -> Any:
+    """What was told of a model, without who it is."""
+    if isinstance(told, dict):
+        return {name: _structure(one) for name, one in told.items() if name not in ("identity", "format", "keys")}
+    return [_structure(one) for one in told] if isinstance(told, list) else told
 
 
 def _keys(objects: list[Any], key: Callable[[Any], Any] | None) -> list[bytes]:

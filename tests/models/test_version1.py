@@ -25,7 +25,7 @@ from fixtures.version1_classes import (
 from small_models import NumbersEncoder
 from tiny_servables import CLASSES
 
-from simlearn.encoders import BagOfTokensEncoder
+from simlearn.encoders import TextEncoder
 from simlearn.models import EncodedObjects, SimilarityModel
 
 EXPECTED = np.load(FOLDER / "expected.npz", allow_pickle=False)
@@ -85,7 +85,7 @@ def test_dtypes_and_freezing_are_kept() -> None:
     assert not load(SERVABLES / "bag").plan.encoders["default"].trainable
 
 
-@pytest.mark.parametrize("name", ["own", "foreign"])
+@pytest.mark.parametrize("name", ["own", "text", "foreign"])
 def test_encoded_objects_are_read(name: str) -> None:
     encoded = EncodedObjects(ENCODED / name)
     expected = EXPECTED[f"encoded/{name}"]
@@ -94,18 +94,28 @@ def test_encoded_objects_are_read(name: str) -> None:
 
 
 def test_encoding_to_disk_goes_on_with_a_model_of_simlearn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(ENCODED / "own", tmp_path / "own")
-    model = load(SERVABLES / "encoded-own")
+    shutil.copytree(ENCODED / "text", tmp_path / "text")
+    model = load(SERVABLES / "text")
     seen = []
-    forward = BagOfTokensEncoder.forward
-    monkeypatch.setattr(BagOfTokensEncoder, "forward", lambda self, batch: (seen.append(1), forward(self, batch))[1])
+    forward = TextEncoder.forward
+    monkeypatch.setattr(TextEncoder, "forward", lambda self, batch: (seen.append(1), forward(self, batch))[1])
     with hearing() as heard:
-        encoded = model.encode_to_disk(TEXTS + TEXTS[:2], tmp_path / "own")
+        encoded = model.encode_to_disk(TEXTS + TEXTS[:2], tmp_path / "text")
     assert not seen and not heard
-    np.testing.assert_array_equal(encoded.take(slice(None)).values, EXPECTED["encoded/own"])
-    more = model.encode_to_disk([*TEXTS, "something new"], tmp_path / "own")
+    np.testing.assert_array_equal(encoded.take(slice(None)).values, EXPECTED["encoded/text"])
+    more = model.encode_to_disk([*TEXTS, "something new"], tmp_path / "text")
     assert len(seen) == 1
     np.testing.assert_allclose(more.take([-1]).values, model.encode(["something new"]), rtol=1e-5, atol=1e-6)
+
+
+def test_encoding_to_disk_starts_anew_with_a_vectorizer_that_was_not_told_from_others(tmp_path: Path) -> None:
+    shutil.copytree(ENCODED / "own", tmp_path / "own")
+    model = load(SERVABLES / "encoded-own")
+    for run in range(2):
+        with hearing() as heard:
+            encoded = model.encode_to_disk(TEXTS + TEXTS[:2], tmp_path / "own")
+        assert len(heard) == (0 if run else 1) and (run or "BagOfTokensEncoder" in heard[0]), heard
+        np.testing.assert_allclose(encoded.take(slice(None)).values, EXPECTED["encoded/own"], rtol=1e-5, atol=1e-6)
 
 
 def test_encoding_to_disk_starts_anew_with_a_class_whose_settings_were_not_told(tmp_path: Path) -> None:
