@@ -149,7 +149,7 @@ LOOK_ALIKES = [
 ]
 
 
-@pytest.mark.parametrize("values", LOOK_ALIKES, ids=str)
+@pytest.mark.parametrize("values", LOOK_ALIKES, ids=[str(number) for number in range(len(LOOK_ALIKES))])
 def test_values_that_look_alike_differ(values: tuple[Any, ...]) -> None:
     distinct = {stable_id(value) for value in values}
     equal_in_python = len({float(v) if isinstance(v, (int, float)) else v for v in values})
