@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
+from torch import nn
+
 # They change from one save to the next, or say where a model came from, not what it computes. Weights tell their dtype.
 _VOLATILE_KEYS = frozenset(
     "_name_or_path transformers_version architectures dtype torch_dtype use_cache _attn_implementation processor_class"
@@ -65,7 +67,8 @@ def module_text(module: Any) -> str | None:
         told.append(canonical(_lasting(module.get_config_dict())))
     if hasattr(getattr(module, "config", None), "to_dict"):
         told.append(canonical(_lasting(module.config.to_dict())))
-    if getattr(module, "tokenizer", None) is not None:
+    # A SentenceTransformer has the tokenizer of a module within, which tells it: digesting one takes a third of a load.
+    if not isinstance(module, nn.Sequential) and getattr(module, "tokenizer", None) is not None:
         told.append(tokenizer_settings(module.tokenizer))
     names = ("truncate_dim", "prompts", "default_prompt_name")  # of a SentenceTransformer itself
     return json.dumps([*told, [canonical(getattr(module, name, None)) for name in names]])
