@@ -29,6 +29,8 @@ napoleon_numpy_docstring = False
 
 # The examples in docstrings are run by pytest, those of these pages by `sphinx-build -b doctest`.
 doctest_test_doctest_blocks = ""
+# Classes of a page are those of a script; without a name their module would be Python's own.
+doctest_global_setup = '__name__ = "__main__"'
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
