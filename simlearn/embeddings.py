@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -106,6 +106,31 @@ class Embeddings:
         if self.mask is not None:
             return self.mask
         return torch.ones(self.values.shape[:2], dtype=torch.bool, device=self.device)
+
+    def blank(self) -> Embeddings:
+        """The same with zeros where the mask hides: whatever stands there reaches neither a value nor a gradient."""
+        if self.mask is None:
+            return self
+        return Embeddings(self.values.masked_fill(~self.mask[..., None], 0.0), self.mask)
+
+    def map_vectors(self, function: Callable[[Tensor], Tensor]) -> Embeddings:
+        """The same after a function of vectors, which is given those that count and no others.
+
+        Args:
+            function: from (R, D), the vectors of all objects, to (R, D').
+
+        Returns:
+            As many vectors an object, of length D', with zeros where the mask hides.
+        """
+        if not self.is_multi_vector:
+            return Embeddings(function(self.values))
+        if self.mask is None:
+            vectors = function(self.values.flatten(0, 1))
+            return Embeddings(vectors.view(*self.values.shape[:2], vectors.shape[-1]))
+        vectors = function(self.values[self.mask])
+        places = self.mask.flatten().nonzero()[:, 0]
+        values = vectors.new_zeros(self.mask.numel(), vectors.shape[-1]).index_copy(0, places, vectors)
+        return Embeddings(values.view(*self.mask.shape, vectors.shape[-1]), self.mask)
 
     def pad(self, length: int) -> Embeddings:
         """Up to `length` vectors an object, with zeros that the mask hides.

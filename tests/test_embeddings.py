@@ -32,6 +32,31 @@ def assert_same(first: Embeddings, second: Embeddings) -> None:
         assert torch.equal(first.mask, second.mask)
 
 
+def test_nothing_that_the_mask_hides_is_left() -> None:
+    values = torch.tensor([[[1.0], [torch.nan]], [[torch.inf], [2.0]]], requires_grad=True)
+    blank = Embeddings(values, torch.tensor([[True, False], [False, True]])).blank()
+    assert blank.values.flatten().tolist() == [1, 0, 0, 2]
+    blank.values.sum().backward()
+    assert values.grad is not None and values.grad.flatten().tolist() == [1, 0, 0, 1]
+    assert (one := single(2)).blank() is one
+
+
+def test_a_function_is_given_the_vectors_that_count() -> None:
+    seen = list[tuple[int, ...]]()
+
+    def doubled(vectors: Tensor) -> Tensor:
+        seen.append(tuple(vectors.shape))
+        return torch.cat([vectors, vectors], dim=1)
+
+    masked = Embeddings(torch.ones(2, 3, 4), torch.tensor([[True, False, True], [False, False, False]]))
+    made = masked.map_vectors(doubled)
+    assert made.mask is masked.mask and made.values.sum(2).tolist() == [[8, 0, 8], [0, 0, 0]]
+    assert Embeddings(torch.ones(2, 3, 4)).map_vectors(doubled).values.shape == (2, 3, 8)
+    assert Embeddings(torch.ones(2, 4)).map_vectors(doubled).values.shape == (2, 8)
+    assert Embeddings(torch.ones(0, 3, 4), torch.ones(0, 3).bool()).map_vectors(doubled).values.shape == (0, 3, 8)
+    assert seen == [(2, 4), (6, 4), (2, 4), (0, 4)]
+
+
 def test_what_they_say_of_themselves() -> None:
     one, more = single(4), many(4, 2)
     assert (len(one), one.size, one.is_multi_vector, one.device.type) == (4, 3, False, "cpu")

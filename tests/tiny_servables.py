@@ -93,6 +93,8 @@ def _column(numbers: list[float]) -> Tensor:
 class ManyVectors(Letters):
     """A vector for each character."""
 
+    many_vectors = True
+
     def forward(self, batch: dict[str, Tensor]) -> Any:
         return Embeddings(self.letters(batch["codes"]), batch["mask"].bool())
 

@@ -45,6 +45,14 @@ class Encoder(nn.Module, Component):
         """D, the length of the embeddings."""
         raise NotImplementedError(f"{type(self).__name__} must define embedding_size")
 
+    @property
+    def many_vectors(self) -> bool:
+        """Whether `forward` gives `Embeddings` of many vectors an object; asked where there is no object to encode.
+
+        Default: False.
+        """
+        return False
+
     def get_collate_fn(self) -> CollateFn:
         """A picklable function from a list of N objects to what `forward` takes. It runs in the loader's workers.
 

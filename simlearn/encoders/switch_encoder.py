@@ -112,6 +112,11 @@ class SwitchEncoder(Encoder):
         restored = Embeddings.concatenate(parts).take(ordering.argsort())
         return restored if any(isinstance(part, Embeddings) for part in encoded) else restored.values
 
+    @property
+    def many_vectors(self) -> bool:
+        """Whether an option gives many."""
+        return any(option.many_vectors for option in self.options.values())
+
     def kept_arguments(self) -> dict[str, Any]:
         """The encoders by name."""
         return {"options": self.options}

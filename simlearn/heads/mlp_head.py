@@ -9,8 +9,10 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simlearn.embeddings import Embeddings
 from simlearn.heads.activations import activation as activation_named
 from simlearn.heads.encoder_head import EncoderHead
+from simlearn.meta import Meta, index_select
 
 
 class MLPHead(EncoderHead):
@@ -24,8 +26,7 @@ class MLPHead(EncoderHead):
         output: the size of the embedding, at least 1.
         activation: a name of `simlearn.heads.activations.ACTIVATIONS`.
         normalization: "batch" (Ioffe and Szegedy, 2015, arXiv:1502.03167), "layer" (Ba et al., 2016, arXiv:1607.06450)
-            or None. With many vectors an object, "batch" takes its statistics over all of them, also those a mask
-            hides: prefer "layer" there.
+            or None. With many vectors an object, "batch" takes its statistics over all those that count.
         dropout: probability of dropping an input or hidden value in training, in [0, 1).
 
     Raises:
@@ -70,6 +71,14 @@ class MLPHead(EncoderHead):
         """Map (..., D) to (..., output)."""
         result: Tensor = self.layers(input_vectors)
         return result
+
+    def embed(self, embeddings: Embeddings, meta: Meta | None = None) -> Embeddings:
+        """As every head; batch statistics are of the vectors that count, however far a batch is padded."""
+        if embeddings.mask is None or not self.training or self.normalization != "batch":
+            return super().embed(embeddings, meta)
+        owners = embeddings.mask.nonzero()[:, 0]
+        own = None if meta is None else index_select(meta, owners)
+        return embeddings.map_vectors(lambda vectors: self(vectors, own))
 
 
 class _RowBatchNorm(nn.BatchNorm1d):

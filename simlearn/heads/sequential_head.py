@@ -9,9 +9,10 @@ from typing import Any, ClassVar, overload
 from torch import Tensor, nn
 
 from simlearn.components.torch_layers import describe
+from simlearn.embeddings import Embeddings
 from simlearn.files import LoadError
 from simlearn.heads._sizes import input_size, keeps_size
-from simlearn.heads.encoder_head import EncoderHead
+from simlearn.heads.encoder_head import EncoderHead, needs_call, values_of
 from simlearn.meta import Meta
 
 
@@ -23,15 +24,16 @@ class SequentialHead(EncoderHead):
     `save`. A module that stands at two places is stored and trained once.
 
     Args:
-        modules: layers and heads. For many vectors an object, (N, M, D), take those that act on the last dimension;
-            `nn.BatchNorm1d` does not.
+        modules: layers and heads, poolings among them. For many vectors an object, (N, M, D), take layers that act on
+            the last dimension; `nn.BatchNorm1d` is given the vectors that count.
         output_size: the length of the embeddings that come out.
         input_embedding_size: D; default: what the given modules say.
 
     Raises:
         TypeError: for what is no module.
-        ValueError: when the modules do not tell the input size, and in `forward` when vectors of another size than
-            `output_size` come out.
+        ValueError: when the modules do not tell the input size; in `forward` and `embed` when vectors of another size
+            than `output_size` come out, or when a layer changes how many vectors an object has, whose mask it cannot
+            see.
 
     >>> head = SequentialHead(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4), output_size=4)
     >>> head.input_embedding_size, len(head)
@@ -59,15 +61,34 @@ class SequentialHead(EncoderHead):
 
     def forward(self, input_vectors: Tensor, meta: Meta | None = None) -> Tensor:
         """Apply the modules in order, heads with `meta`."""
-        output = input_vectors
+        values, mask = self._apply_all(input_vectors, None, meta)
+        return values_of(Embeddings(values, mask), self) if mask is not None else values
+
+    def embed(self, embeddings: Embeddings, meta: Meta | None = None) -> Embeddings:
+        """Apply the modules in order, heads by their `embed`."""
+        if needs_call(self, SequentialHead):
+            return super().embed(embeddings, meta)
+        return Embeddings(*self._apply_all(embeddings.blank().values, embeddings.mask, meta))
+
+    def _apply_all(self, values: Tensor, mask: Tensor | None, meta: Meta | None) -> tuple[Tensor, Tensor | None]:
+        """Of tensors: between its layers a head may have more dimensions than embeddings have."""
+        many = values.ndim == 3
         for layer in self.layers:
-            output = layer(output, meta) if isinstance(layer, EncoderHead) else layer(output)
-        if output.shape[-1] != self._output_size:
+            if isinstance(layer, EncoderHead) and values.ndim in (2, 3):
+                made = layer.embed(Embeddings(values, mask), meta)
+                values, mask = made.values, made.mask
+            elif isinstance(layer, EncoderHead):
+                values = layer(values, meta)
+            elif isinstance(layer, nn.BatchNorm1d) and many and values.ndim == 3:
+                values = Embeddings(values, mask).map_vectors(layer).values
+            else:
+                values = _applied(layer, values, mask)
+        if values.shape[-1] != self._output_size:
             raise ValueError(
-                f"SequentialHead made vectors of {output.shape[-1]} values, its output_size is {self._output_size}; "
+                f"SequentialHead made vectors of {values.shape[-1]} values, its output_size is {self._output_size}; "
                 "give it the output size of its last layer"
             )
-        return output
+        return values, mask
 
     def append(self, module: nn.Module) -> SequentialHead:
         """Add a module at the end; returns the head."""
@@ -140,6 +161,16 @@ class SequentialHead(EncoderHead):
                 modules.append({"$layer": entry})
                 layers.append(index)
         return {**settings, "modules": modules}
+
+
+def _applied(layer: nn.Module, values: Tensor, mask: Tensor | None) -> Tensor:
+    made: Tensor = layer(values)
+    if mask is not None and made.shape[:-1] != mask.shape:
+        raise ValueError(
+            f"{type(layer).__name__} made vectors of shape {tuple(made.shape)} from a mask of shape "
+            f"{tuple(mask.shape)}, which it cannot see; put a head with embed(embeddings, meta) in its place"
+        )
+    return made
 
 
 def _checked(module: nn.Module) -> nn.Module:

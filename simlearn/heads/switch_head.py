@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from simlearn.embeddings import Embeddings
 from simlearn.files import LoadError
-from simlearn.heads.encoder_head import EncoderHead
+from simlearn.heads.encoder_head import EncoderHead, needs_call, values_of
 from simlearn.meta import Categories, Meta, index_select
 
 META_KEY = "encoder"
@@ -19,7 +20,7 @@ META_KEY = "encoder"
 class SwitchHead(EncoderHead):
     """One head for each kind of object, behind a `SwitchEncoder`, whose meta says which encoder took which object.
 
-    The rows of a kind go through their head together, by its `forward`, so that its own dropout and meta work. Weights
+    The rows of a kind go through their head together, by its `embed`, so that its own dropout and meta work. Weights
     of a head that got no row of a batch get a zero gradient instead of none: all processes of a distributed run then
     have the same gradients to average, whatever rows each of them has.
 
@@ -83,26 +84,46 @@ class SwitchHead(EncoderHead):
         Raises:
             ValueError: when the column is missing, is no column of N names, or names an unknown option.
         """
-        codes = self._codes(meta, len(input_vectors)).to(input_vectors.device)
-        vectors = self.dropout(input_vectors)
+        return values_of(self._switch(Embeddings(input_vectors), meta), self)
+
+    def embed(self, embeddings: Embeddings, meta: Meta | None = None) -> Embeddings:
+        """Send each object through the `embed` of its kind's head; where they have many vectors, padded alike.
+
+        Raises:
+            ValueError: as `forward`, and when some options give one vector an object and others many.
+        """
+        if needs_call(self, SwitchHead):
+            return super().embed(embeddings, meta)
+        return self._switch(embeddings.blank(), meta)
+
+    def _switch(self, embeddings: Embeddings, meta: Meta | None) -> Embeddings:
+        codes = self._codes(meta, len(embeddings)).to(embeddings.device)
+        vectors = Embeddings(self.dropout(embeddings.values), embeddings.mask)
         order = codes.argsort(stable=True)
         rows_by_option = torch.split(order, codes.bincount(minlength=len(self._names)).tolist())
-        outputs: list[Tensor] = []
+        parts: dict[str, Embeddings] = {}
         idle: list[Tensor] = []
-        for head, rows in zip(self.heads, rows_by_option, strict=True):
+        for (name, head), rows in zip(self.options.items(), rows_by_option, strict=True):
             if len(rows):
-                outputs.append(head(vectors.index_select(0, rows), index_select(meta or {}, rows)))
+                parts[name] = head.embed(vectors.take(rows), index_select(meta or {}, rows))
             else:
                 idle += [weight for weight in head.parameters() if weight.requires_grad]
-        if outputs:
-            output = torch.cat(outputs).index_select(0, order.argsort())
+        if len({part.is_multi_vector for part in parts.values()}) > 1:
+            raise ValueError(
+                "all options must give one vector an object or all must give many, got the shapes "
+                f"{ {name: tuple(part.values.shape) for name, part in parts.items()} }"
+            )
+        if parts:
+            output = Embeddings.concatenate(list(parts.values())).take(order.argsort())
+            values, mask = output.values, output.mask
         else:
             # No rows at all: the sum of nothing is 0, and keeps the encoder in the graph.
-            output = vectors.new_zeros(*vectors.shape[:-1], self._output_size) + vectors.sum()
+            values = vectors.values.new_zeros(*vectors.values.shape[:-1], self._output_size) + vectors.values.sum()
+            mask = vectors.mask
         if idle and torch.is_grad_enabled():
             # No value of a weight is read, so that not even an infinite one reaches the output.
-            output = output + torch.cat([weight.flatten()[:0] for weight in idle]).sum()
-        return output
+            values = values + torch.cat([weight.flatten()[:0] for weight in idle]).sum()
+        return Embeddings(values, mask)
 
     def kept_arguments(self) -> dict[str, Any]:
         """The heads by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.encoders import Encoder
 from simlearn.encoders.inputs import CachedRows, Inputs, cast
 from simlearn.encoders.towers import ROLES, Part, Plan, Role, TowerCollator, merge_meta
+from simlearn.encoding import evaluating
 from simlearn.heads import EmptyHead, EncoderHead
 
 
@@ -71,14 +73,29 @@ class Tower:
                 encoder = self.encoders[part.encoder]
                 encoded: Any = encoder(cast(features, encoder))
                 parts.append(encoded if isinstance(encoded, Embeddings) else Embeddings(encoded))
+                if parts[-1].is_multi_vector and not encoder.many_vectors:
+                    warnings.warn(
+                        f"{type(encoder).__name__} gives many vectors an object without saying so: let it set "
+                        "many_vectors = True, or no objects at all have the embeddings (0, D) in place of (0, 0, D)",
+                        stacklevel=2,
+                    )
         joined = _join(parts)
-        values = self.head(cast(joined.values, self.head), merge_meta(meta))
-        return Embeddings(values, joined.mask if values.ndim == 3 else None)
+        return self.head.embed(Embeddings(cast(joined.values, self.head), joined.mask), merge_meta(meta))
 
     def embeddings_of_nothing(self) -> Embeddings:
-        """(0, D), as the tower would give them: without a batch to run, only its weights tell device and dtype."""
+        """(0, D), or (0, 0, D) for many vectors an object, as the tower would give them.
+
+        Without a batch to run, only the weights tell device and dtype. Encoders say whether they give many vectors, and
+        the head is shown no objects of one vector each: what a pooling makes of these, no list of names could tell.
+        """
         like = next((tensor for tensor in self._tensors() if tensor.is_floating_point()), torch.empty(0))
-        return Embeddings(like.new_empty((0, self.embedding_size)).detach())
+        if not any(self.encoders[part.encoder].many_vectors for part in self.parts):
+            return Embeddings(like.new_empty((0, self.embedding_size)).detach())
+        given = like.new_empty((0, 1, self.head.input_embedding_size))
+        nothing = Embeddings(cast(given, self.head), torch.ones((0, 1), dtype=torch.bool, device=like.device))
+        with evaluating(self.head), torch.no_grad():
+            made = self.head.embed(nothing, {})
+        return Embeddings(made.values[:, :0]) if made.is_multi_vector else made
 
     def _device(self) -> torch.device:
         """Where the head is: a cached encoder may stay on the CPU, its vectors have to come along."""

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from simlearn import heads
 from simlearn.components import check_folder, load_component, save_component
+from simlearn.embeddings import Embeddings
 from simlearn.files import LoadError
 from simlearn.heads import (
     EmptyHead,
@@ -25,7 +26,7 @@ from simlearn.heads import (
     SwitchHead,
     WideningHead,
 )
-from simlearn.meta import Meta, columns
+from simlearn.meta import Meta, columns, index_select
 
 SIZE = 8
 ROWS = 12
@@ -199,3 +200,99 @@ def test_config_is_json(cls: type[EncoderHead]) -> None:
 def test_sizes_and_dropout_are_checked(cls: type[EncoderHead]) -> None:
     with pytest.raises(ValueError, match="dropout"):
         made(cls, dropout=1.5)
+
+
+class Mean(EncoderHead):
+    """A pooling to one vector, as a user writes it."""
+
+    output_size = SIZE  # type: ignore[assignment]
+
+    def embed(self, embeddings: Embeddings, meta: Meta | None = None) -> Embeddings:
+        shown = embeddings.full_mask()[..., None]
+        return Embeddings(embeddings.values.masked_fill(~shown, 0.0).sum(1) / shown.sum(1))
+
+
+class Codes(EncoderHead):
+    """A pooling to as many vectors as there are codes, each of which attends to an object's own (poly-encoders)."""
+
+    output_size = SIZE  # type: ignore[assignment]
+
+    def __init__(self, codes: int) -> None:
+        super().__init__(SIZE)
+        self.codes = nn.Parameter(torch.randn(codes, SIZE))
+
+    def embed(self, embeddings: Embeddings, meta: Meta | None = None) -> Embeddings:
+        blank = embeddings.blank()
+        logits = (self.codes @ blank.values.mT).masked_fill(~blank.full_mask()[:, None], -torch.inf)
+        return Embeddings(logits.softmax(2) @ blank.values)
+
+
+# Each head by itself, and poolings by themselves, after layers and behind a switch.
+MASKED: dict[str, Callable[[], EncoderHead]] = {
+    **{cls.__name__: lambda cls=cls: made(cls) for cls in FACTORIES},  # type: ignore[misc]
+    "Mean": lambda: Mean(SIZE),
+    "Codes": lambda: Codes(3),
+    "after layers": lambda: SequentialHead(
+        nn.Linear(SIZE, SIZE), nn.BatchNorm1d(SIZE), GatedHead(SIZE), Codes(4), nn.Linear(SIZE, 5), output_size=5
+    ),
+    "behind a switch": lambda: SwitchHead({"text": Codes(2), "image": EmptyHead(SIZE)}, SIZE),
+}
+each_masked = pytest.mark.parametrize("make", MASKED.values(), ids=MASKED)
+
+
+def ragged(length: int, filling: float) -> Embeddings:
+    """Objects of one to five vectors, the same ones for every length and filling of their padding."""
+    own = torch.arange(ROWS) % 5 + 1
+    mask = torch.arange(length) < own[:, None]
+    values = torch.full((ROWS, length, SIZE), filling)
+    values[:, :5] = torch.where(mask[:, :5, None], vectors((ROWS, 5, SIZE)), filling)
+    return Embeddings(values, mask)
+
+
+def shown(embeddings: Embeddings) -> list[Tensor]:
+    """What counts of each object."""
+    if not embeddings.is_multi_vector:
+        return list(embeddings.values)
+    return [own[mask] for own, mask in zip(embeddings.values, embeddings.full_mask(), strict=True)]
+
+
+@each_masked
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("length", "filling"), [(5, 7.0), (5, float("nan")), (9, 0.0), (9, float("inf"))])
+def test_what_the_mask_hides_does_not_matter(
+    make: Callable[[], EncoderHead], training: bool, length: int, filling: float
+) -> None:
+    """With other padding and other values there: the same output, gradients and statistics."""
+    found = []
+    for given in (ragged(5, 0.0), ragged(length, filling)):
+        torch.manual_seed(3)
+        head = make().train(training)
+        leaf = given.values.requires_grad_()
+        output = shown(head.embed(Embeddings(leaf, given.mask), META))
+        (torch.cat([own.flatten() for own in output]).square().sum()).backward()
+        assert leaf.grad is not None
+        of_parameters = [parameter.grad for parameter in head.parameters() if parameter.grad is not None]
+        found.append([*output, leaf.grad[:, :5][given.full_mask()[:, :5]], *of_parameters, *head.buffers()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6)
+
+
+@each_masked
+def test_the_company_in_a_batch_does_not_matter(make: Callable[[], EncoderHead]) -> None:
+    torch.manual_seed(3)
+    head, everything = make().eval(), ragged(5, 0.0)
+    together = shown(head.embed(everything, META))
+    for row in range(ROWS):
+        rows, length = torch.tensor([row]), row % 5 + 1
+        alone = Embeddings(everything.values[rows, :length])
+        torch.testing.assert_close(
+            shown(head.embed(alone, index_select(META, rows)))[0], together[row], rtol=1e-5, atol=1e-6
+        )
+
+
+@each_head
+@each_shape
+def test_without_a_mask_embed_is_forward(cls: type[EncoderHead], shape: tuple[int, ...]) -> None:
+    head, x = made(cls).eval(), vectors(shape)
+    embedded = head.embed(Embeddings(x), meta_for(cls))
+    assert embedded.mask is None and torch.equal(embedded.values, head(x, meta_for(cls)))

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from simlearn.embeddings import Embeddings
 from simlearn.heads import MLPHead
+from simlearn.meta import Meta, columns
 
 
 def kinds(head: MLPHead) -> list[str]:
@@ -43,6 +45,33 @@ def test_batch_normalisation_is_over_all_vectors(shape: tuple[int, ...]) -> None
     hidden = head.layers[:3](torch.randn(shape)).flatten(0, -2)
     torch.testing.assert_close(hidden.mean(0), torch.zeros(5), atol=1e-6, rtol=0)
     torch.testing.assert_close(hidden.var(0, correction=0), torch.ones(5), atol=1e-3, rtol=0)
+
+
+def test_batch_normalisation_is_over_the_vectors_that_count() -> None:
+    torch.manual_seed(0)
+    one, other = (MLPHead(4, [5], 3, normalization="batch") for _ in range(2))
+    other.load_state_dict(one.state_dict())
+    x, mask = torch.randn(3, 4, 4), torch.tensor([[True] * 4, [True, False, False, False], [True, True, False, False]])
+    embedded = one.embed(Embeddings(x, mask))
+    torch.testing.assert_close(embedded.values[mask], other(x[mask]))
+    assert not embedded.values[~mask].any()
+    torch.testing.assert_close(one.layers[1].running_mean, other.layers[1].running_mean)
+    hidden = one.embed(Embeddings(x[1:2], mask[1:2] & False))
+    assert hidden.values.shape == (1, 4, 3) and not hidden.values.any()
+
+
+def test_meta_goes_with_the_vectors_that_count() -> None:
+    class Seen(MLPHead):
+        def forward(self, input_vectors: torch.Tensor, meta: Meta | None = None) -> torch.Tensor:
+            self.seen = meta
+            return super().forward(input_vectors, meta)
+
+    head = Seen(4, [5], 3, normalization="batch")
+    mask = torch.tensor([[True, True], [True, False]])
+    head.embed(Embeddings(torch.randn(2, 2, 4), mask), columns([{"length": 8}, {"length": 9}]))
+    assert head.seen is not None and head.seen["length"].tolist() == [8, 8, 9]  # type: ignore[union-attr]
+    head.embed(Embeddings(torch.randn(2, 2, 4), mask))
+    assert head.seen is None
 
 
 def test_a_last_batch_of_one_does_not_end_the_training() -> None:

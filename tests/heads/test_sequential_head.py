@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from simlearn.components import ClassResolver, check_folder, load_component, save_component
 from simlearn.components.torch_layers import SETTINGS, build, describe
+from simlearn.embeddings import Embeddings
 from simlearn.files import LoadError, UntrustedError, read_json, write_json
 from simlearn.heads import EncoderHead, GatedHead, MLPHead, SequentialHead, SwitchHead
-from simlearn.meta import columns
+from simlearn.meta import Meta, columns
 
 LAYERS: list[nn.Module] = [
     nn.AlphaDropout(0.2),
@@ -72,6 +73,55 @@ def test_applies_modules_in_order() -> None:
     assert torch.equal(head(x), last(first(x).relu()))
     assert torch.equal(head.transform(x), head(x))
     assert head.output_size == 2
+
+
+class First(EncoderHead):
+    """A pooling that keeps two vectors of each object."""
+
+    output_size = 4  # type: ignore[assignment]
+
+    def embed(self, embeddings: Embeddings, meta: Meta | None = None) -> Embeddings:
+        return Embeddings(embeddings.values[:, :2], embeddings.full_mask()[:, :2])
+
+
+MANY = Embeddings(torch.arange(24.0).view(2, 3, 4), torch.tensor([[True, True, True], [True, False, False]]))
+
+
+def test_poolings_among_the_modules_see_the_mask() -> None:
+    last = nn.Linear(4, 2)
+    embedded = SequentialHead(GatedHead(4), First(4), last, output_size=2).embed(MANY)
+    assert embedded.mask is not None and embedded.mask.tolist() == [[True, True], [True, False]]
+    torch.testing.assert_close(embedded.values, last(GatedHead(4)(MANY.blank().values)[:, :2]))
+    with pytest.raises(ValueError, match=r"SequentialHead\.forward would lose the mask"):
+        SequentialHead(First(4), output_size=4)(MANY.values)
+
+
+def test_batch_normalisation_is_over_the_vectors_that_count() -> None:
+    layer, mask = nn.BatchNorm1d(4), MANY.full_mask()
+    embedded = SequentialHead(layer, output_size=4).embed(MANY)
+    torch.testing.assert_close(embedded.values[mask].mean(0), torch.zeros(4))
+    torch.testing.assert_close(layer.running_mean, 0.1 * MANY.values[mask].mean(0))
+
+
+def test_a_layer_that_would_mix_padding_in_is_refused() -> None:
+    head = SequentialHead(nn.Flatten(), nn.Linear(12, 2), output_size=2, input_embedding_size=4)
+    assert head.embed(Embeddings(MANY.values)).values.shape == (2, 2)
+    with pytest.raises(ValueError, match=r"Flatten made vectors of shape \(2, 12\) from a mask of shape \(2, 3\)"):
+        head.embed(MANY)
+
+
+def test_between_layers_there_may_be_more_dimensions() -> None:
+    head = SequentialHead(nn.Unflatten(1, (2, 2, 1)), GatedHead(1), nn.Flatten(), output_size=4, input_embedding_size=4)
+    torch.testing.assert_close(head.embed(Embeddings(torch.ones(3, 4))).values, head(torch.ones(3, 4)))
+
+
+def test_a_forward_of_ones_own_is_kept() -> None:
+    class Doubled(SequentialHead):
+        def forward(self, input_vectors: Tensor, meta: Meta | None = None) -> Tensor:
+            return 2 * super().forward(input_vectors, meta)
+
+    embedded = Doubled(nn.Identity(), output_size=4, input_embedding_size=4).embed(MANY)
+    assert torch.equal(embedded.values[0], 2 * MANY.values[0]) and embedded.mask is MANY.mask
 
 
 def test_is_list_like() -> None:

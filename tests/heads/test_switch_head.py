@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from simlearn.components import check_folder, load_component, save_component
+from simlearn.embeddings import Embeddings
 from simlearn.files import LoadError, read_json, write_json
 from simlearn.heads import EmptyHead, EncoderHead, GatedHead, MLPHead, SequentialHead, SwitchHead
 from simlearn.meta import Categories, Meta, columns
@@ -175,3 +176,50 @@ def test_unknown_names_without_rows_do_no_harm() -> None:
 def test_bad_options(options: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         SwitchHead(options, 3)
+
+
+class First(EncoderHead):
+    """The first vectors of each object, or the first one alone."""
+
+    output_size = 2  # type: ignore[assignment]
+
+    def __init__(self, count: int | None) -> None:
+        super().__init__(2)
+        self.count = count
+
+    def embed(self, embeddings: Embeddings, meta: Meta | None = None) -> Embeddings:
+        if self.count is None:
+            return Embeddings(embeddings.values[:, 0])
+        return Embeddings(embeddings.values[:, : self.count], embeddings.full_mask()[:, : self.count])
+
+
+def test_options_of_different_numbers_of_vectors_are_padded_alike() -> None:
+    head = SwitchHead({"a": First(1), "b": First(3)}, 2)
+    x = torch.arange(18.0).reshape(3, 3, 2)
+    mask = torch.tensor([[True, True, True], [True, True, False], [True, False, False]])
+    embedded = head.embed(Embeddings(x, mask), kinds("a", "b", "a"))
+    assert embedded.mask is not None
+    assert embedded.mask.tolist() == [[True, False, False], [True, True, False], [True, False, False]]
+    assert torch.equal(embedded.values[embedded.mask], torch.stack([x[0, 0], x[1, 0], x[1, 1], x[2, 0]]))
+    with pytest.raises(ValueError, match=r"SwitchHead.forward would lose the mask"):
+        head(x, kinds("a", "b", "a"))
+
+
+def test_options_with_one_vector_and_with_many_are_refused() -> None:
+    head = SwitchHead({"a": First(None), "b": First(3)}, 2)
+    x = Embeddings(torch.zeros(2, 3, 2), torch.ones(2, 3, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"all options must give one vector .*'a': \(1, 2\), 'b': \(1, 3, 2\)"):
+        head.embed(x, kinds("a", "b"))
+    assert head.embed(x, kinds("a", "a")).values.shape == (2, 2)
+
+
+def test_a_forward_of_ones_own_and_hooks_are_kept() -> None:
+    class Doubled(SwitchHead):
+        def forward(self, input_vectors: Tensor, meta: Meta | None = None) -> Tensor:
+            return 2 * super().forward(input_vectors, meta)
+
+    head = Doubled({"a": Named(1.0)}, 2)
+    x = Embeddings(torch.zeros(2, 2))
+    assert head.embed(x, kinds("a", "a")).values.eq(2).all()
+    head.register_forward_hook(lambda module, given, output: output + 1)
+    assert head.embed(x, kinds("a", "a")).values.eq(3).all()

@@ -10,7 +10,7 @@ from tiny_servables import Letters, ManyVectors, Numbers
 from torch import Tensor, nn
 
 from simlearn.embeddings import Embeddings
-from simlearn.encoders import Field, Fields
+from simlearn.encoders import Field, Fields, SwitchEncoder
 from simlearn.encoders.inputs import CachedRows
 from simlearn.encoders.towers import Part, plan
 from simlearn.heads import EmptyHead, EncoderHead, MLPHead
@@ -111,6 +111,84 @@ class TestManyVectors:
 
         embeddings = (one := tower(ManyVectors(4), Mean(4))).embed(one.collator()(["ab", "c"]))
         assert embeddings.values.shape == (2, 4) and embeddings.mask is None
+
+    def test_a_pooling_head_sees_the_mask(self) -> None:
+        """A mean without it gave "ab" 1.0 alone and 0.25 beside a longer text."""
+
+        class Ones(ManyVectors):
+            def forward(self, batch: dict[str, Tensor]) -> Any:
+                return Embeddings(batch["mask"][..., None].expand(-1, -1, 4), batch["mask"].bool())
+
+        class Mean(EmptyHead):
+            def embed(self, embeddings: Embeddings, meta: Meta | None = None) -> Embeddings:
+                shown = embeddings.full_mask()[..., None]
+                return Embeddings((embeddings.values * shown).sum(1) / shown.sum(1))
+
+        one = tower(Ones(4), Mean(4))
+        alone, beside = (one.embed(one.collator()(texts)) for texts in (["ab"], ["ab", "a longer text"]))
+        assert alone.values.tolist() == [[1.0] * 4] and beside.values.tolist() == [[1.0] * 4] * 2
+        assert beside.mask is None
+
+    def test_a_head_may_change_how_many_there_are(self) -> None:
+        class First(EmptyHead):
+            def embed(self, embeddings: Embeddings, meta: Meta | None = None) -> Embeddings:
+                return Embeddings(embeddings.values[:, :2], embeddings.full_mask()[:, :2])
+
+        class Halved(EmptyHead):
+            def transform(self, input_vectors: Tensor) -> Tensor:
+                return input_vectors[:, :1]
+
+        encoder = ManyVectors(4)
+        embeddings = (one := tower(encoder, First(4))).embed(one.collator()(["ab", ""]))
+        assert embeddings.values.shape == (2, 2, 4)
+        assert embeddings.mask is not None and embeddings.mask.tolist() == [[True, True], [True, False]]
+        with pytest.raises(ValueError, match=r"Halved made vectors of shape \(2, 1, 4\) from a mask of shape \(2, 3\)"):
+            (one := tower(encoder, Halved(4))).embed(one.collator()(["ab", ""]))
+
+    def test_a_head_that_pools_without_a_mask_is_told(self) -> None:
+        class Mean(EmptyHead):
+            def transform(self, input_vectors: Tensor) -> Tensor:
+                return input_vectors.mean(1)
+
+        with pytest.warns(UserWarning, match="Mean makes one vector of many without their mask"):
+            (one := tower(ManyVectors(4), Mean(4))).embed(one.collator()(["ab", "c"]))
+
+    def test_of_nothing(self) -> None:
+        class First(EncoderHead):
+            output_size = 4  # type: ignore[assignment]
+
+            def embed(self, embeddings: Embeddings, meta: Meta | None = None) -> Embeddings:
+                return Embeddings(embeddings.values[:, 0])
+
+        for head, shape in (
+            (None, (0, 0, 4)),
+            (MLPHead(4, [3], 2, normalization="batch"), (0, 0, 2)),
+            (First(4), (0, 4)),
+        ):
+            model = SimilarityModel(ManyVectors(4).double(), None if head is None else head.double())
+            nothing = model.embed([])
+            assert (nothing.values.shape, nothing.values.dtype) == (shape, torch.float64)
+            assert not nothing.values.requires_grad and (head is None or head.training)
+            some = model.embed(["ab", "c"])
+            assert some.values.shape[2:] == shape[2:]
+            assert len(Embeddings.concatenate([nothing, some])) == 2
+
+        class Both(SwitchEncoder):
+            @staticmethod
+            def encoder_selection(record: Any) -> str:
+                return "b" if len(record) > 5 else "a"
+
+        both = SimilarityModel(Both({"a": ManyVectors(4), "b": Letters(4)}))
+        assert both.embed([]).values.shape == (0, 0, 4)
+
+    def test_an_encoder_that_does_not_say_so_is_told(self) -> None:
+        class Silent(ManyVectors):
+            many_vectors = False
+
+        with pytest.warns(
+            UserWarning, match="Silent gives many vectors an object without saying so: let it set many_vec"
+        ):
+            (one := tower(Silent(4))).embed(one.collator()(["ab"]))
 
     def test_are_not_joined_with_others(self) -> None:
         one = tower({"a": ManyVectors(4), "b": Letters(4)})
