@@ -6,8 +6,10 @@ what it is now, as scikit-learn and skorch have it; where there is none, what th
 
 from __future__ import annotations
 
+import copy
 import inspect
 import numbers
+import pickle
 from collections.abc import Mapping
 from enum import Enum
 from inspect import Parameter
@@ -20,11 +22,30 @@ from torch import Tensor, nn
 _MISSING: Any = object()
 
 
-class Given(NamedTuple):
-    """What a constructor was called with."""
+class Given:
+    """What a constructor was called with.
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    It never stands in the way of a copy or a pickle of its component: what cannot be copied (a generator, a lambda
+    among the arguments that the component does not keep) is forgotten there, and attributes have to tell.
+
+    Args:
+        args: by place.
+        kwargs: by name.
+    """
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.args = args
+        self.kwargs = kwargs
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Given | None:
+        try:
+            return Given(copy.deepcopy(self.args, memo), copy.deepcopy(self.kwargs, memo))
+        except Exception:  # a copy may raise anything
+            return None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        is_whole = all(map(_has_pickle, (*self.args, *self.kwargs.values())))
+        return (Given, (self.args, self.kwargs)) if is_whole else (type(None), ())
 
 
 class Arguments(NamedTuple):
@@ -161,6 +182,19 @@ def _alike(value: Any, given: Any) -> bool:
     if is_plain(value):
         return is_plain(given) and (value is None or given is None or _kind(value) is _kind(given))
     return type(value) is type(given) and not callable(value)
+
+
+def _has_pickle(value: Any) -> bool:
+    """Whether a value can be pickled; modules, components and arrays are not tried, which are large."""
+    if is_plain(value) or isinstance(value, (nn.Module, Tensor, np.ndarray)) or hasattr(value, "fingerprint_parts"):
+        return True
+    if isinstance(value, (list, tuple, Mapping)):
+        return all(map(_has_pickle, value.values() if isinstance(value, Mapping) else value))
+    try:
+        pickle.dumps(value)
+    except Exception:  # nor does it say what it raises
+        return False
+    return True
 
 
 def _kind(value: Any) -> type:

@@ -7,6 +7,7 @@ memory taken.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from simlearn.files import LoadError, read_json, write_json
 
 _Built = TypeVar("_Built")
 
-_SPARE_TENSORS, _MODULES_WITHOUT_TENSORS = 1_000, 10_000
+_SPARE_TENSORS, _MODULES_WITHOUT_TENSORS, _SPARE_NUMBERS = 1_000, 10_000, 10_000_000
 """What a component may make besides: layers that it throws away; dropouts and activations. A file may ask for 10^9."""
 
 
@@ -46,16 +47,15 @@ def build_with_weights(make: Callable[[], _Built], header: Header, given: Collec
     Raises:
         LoadError: when the weights are missing, damaged, or not the module's.
     """
-    tensors = len(header.shapes) + len(header.tied) + len(header.elsewhere)
-    tensors += sum(1 for one in given for _ in one.parameters())
-    try:
-        with _limited(tensors), torch.device("meta"):
-            built = _made(make)
-        if built is None or not _is_whole(built, header, given):
-            with _limited(tensors):
-                built = make()
-    except _TooManyError as error:
-        raise LoadError(f"{header.path.parent} cannot be loaded: {error}") from None
+    held = [parameter.numel() for one in given for parameter in one.parameters()]
+    tensors = len(header.shapes) + len(header.tied) + len(header.elsewhere) + len(held)
+    numbers = sum(map(math.prod, header.shapes.values())) + sum(held) + header.numbers_elsewhere
+    folder = header.path.parent
+    with limited(folder, tensors), torch.device("meta"):
+        built = _made(make)
+    if built is None or not _is_whole(built, header, given):
+        with limited(folder, tensors, numbers):
+            built = make()
     if isinstance(built, nn.Module):
         fill(built, header, given)
     return built
@@ -65,41 +65,58 @@ def _made(make: Callable[[], _Built]) -> _Built | None:
     """What a constructor makes; None where it does not work without memory, as one that reads values of tensors."""
     try:
         return make()
-    except (LoadError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, _TooManyError) or isinstance(error.__cause__, _TooManyError):
-            raise
+    except (LoadError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return None
 
 
-class _TooManyError(LoadError):
-    """A constructor registers more than its file can hold."""
-
-
 @contextmanager
-def _limited(tensors: int) -> Iterator[None]:
-    """Let constructors of this thread register so many tensors, and some modules without."""
-    left = {"tensors": 4 * tensors + _SPARE_TENSORS, "modules": 4 * tensors + _MODULES_WITHOUT_TENSORS}
+def limited(folder: Path, tensors: int, numbers: int | None = None) -> Iterator[None]:
+    """Let constructors of this thread register few more tensors than a file has, and some modules without.
+
+    Args:
+        folder: what is loaded, for the error.
+        tensors: how many the file has.
+        numbers: how many are in them; None where there is no memory behind them.
+
+    Raises:
+        LoadError: for more, also where the constructor took the refusal for something else.
+    """
+    left: dict[str, float] = {
+        "tensors": 4 * tensors + _SPARE_TENSORS,
+        "modules": 4 * tensors + _MODULES_WITHOUT_TENSORS,
+        "numbers": math.inf if numbers is None else 4 * numbers + _SPARE_NUMBERS,
+    }
     thread = threading.get_ident()
 
-    def count(what: str) -> Callable[..., None]:
-        def counted(*arguments: Any) -> None:
-            if threading.get_ident() == thread and arguments[-1] is not None:
-                left[what] -= 1
-                if left[what] < 0:
-                    raise _TooManyError(f"its settings ask for more {what} than go with its {tensors} tensors")
+    def take(what: str, count: int) -> None:
+        left[what] -= count
+        if left[what] < 0:
+            raise LoadError(f"its settings ask for more {what} than go with its {tensors} tensors")
 
-        return counted
+    def counted(module: nn.Module, name: str, added: Any) -> None:
+        if threading.get_ident() != thread or added is None:
+            return
+        if isinstance(added, nn.Module):
+            take("modules", 1)
+        else:
+            take("tensors", 1)
+            take("numbers", added.numel())
 
     register = torch.nn.modules.module
     handles = [
-        register.register_module_parameter_registration_hook(count("tensors")),
-        register.register_module_module_registration_hook(count("modules")),
+        register.register_module_parameter_registration_hook(counted),
+        register.register_module_buffer_registration_hook(counted),
+        register.register_module_module_registration_hook(counted),
     ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+        if over := [what for what, count in left.items() if count < 0]:
+            raise LoadError(
+                f"{folder} cannot be loaded: its settings ask for more {over[0]} than go with its {tensors} tensors"
+            )
 
 
 def _is_whole(built: Any, header: Header, given: Collection[nn.Module]) -> bool:

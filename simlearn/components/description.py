@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Mapping
 from enum import Enum
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -34,7 +37,19 @@ def described(value: Any) -> Any:
         return described(value.value)
     if isinstance(value, np.generic):
         return value.item()
-    return value if value is None or isinstance(value, (bool, int, float, str)) else f"{value!r:.200}"
+    if isinstance(value, functools.partial):
+        return {
+            "type": "partial",
+            "function": described(value.func),
+            "arguments": described([value.args, value.keywords]),
+        }
+    if isinstance(value, (FunctionType, BuiltinFunctionType, type)):
+        return f"{value.__module__}.{value.__qualname__}"
+    return value if value is None or isinstance(value, (bool, int, float, str)) else _ADDRESS.sub("", repr(value))[:200]
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Where in memory an object lies, which another one with the same arguments does not."""
 
 
 def from_description(given: Any, base: type[_Class], what: str) -> _Class:

@@ -16,9 +16,12 @@ import keyword
 from pathlib import Path
 from typing import Any
 
-from simlearn.components.arguments import is_plain
+from torch import nn
+
+from simlearn.components.arguments import is_plain, parameters_of
 from simlearn.components.code import is_framework
 from simlearn.components.state import INTERNALS
+from simlearn.components.weights import WEIGHTS_FILE
 from simlearn.files import read_versioned_json
 
 COMPONENT_FILE, CONFIG_FILE, ARRAYS_FILE = "component.json", "config.json", "arguments.safetensors"
@@ -62,3 +65,35 @@ def defined_below(cls: type, name: str, other: str) -> bool:
     """Whether a class defines something in a subclass of the class that defines something else."""
     order = {method: number for number, base in enumerate(reversed(cls.__mro__)) for method in vars(base)}
     return order[name] > order[other]
+
+
+def check_own_saving(cls: type) -> None:
+    """Refuse what a class's own `save` or `load` cannot know of: arguments of a subclass below them.
+
+    Raises:
+        TypeError: naming the arguments and the cure.
+    """
+    for name in ("save", "load", "load_with"):
+        if not overrides(cls, name):
+            continue
+        definer = next(base for base in cls.__mro__ if name in vars(base))
+        if more := sorted(parameters_of(cls).keys() - parameters_of(definer).keys()):
+            raise TypeError(
+                f"{cls.__qualname__} takes the arguments {more}, of which the {name} of {definer.__qualname__} does "
+                f"not know; define save and load for {cls.__qualname__} too"
+            )
+
+
+def check_saved(component: Any, folder: Path) -> None:
+    """Refuse what a class's own `save` wrote where it leaves out what loading needs.
+
+    Raises:
+        TypeError: naming the file that is missing.
+    """
+    cls = type(component)
+    if overrides(cls, "load") or overrides(cls, "load_with"):
+        return
+    has_parts = any(folder.rglob(f"*/{COMPONENT_FILE}"))  # which may have all the weights
+    needed = [CONFIG_FILE, WEIGHTS_FILE] if isinstance(component, nn.Module) and not has_parts else [CONFIG_FILE]
+    if lacking := [name for name in needed if not (folder / name).is_file()]:
+        raise TypeError(f"{cls.__qualname__}.save wrote no {lacking[0]}, which loading reads; define load too")

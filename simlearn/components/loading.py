@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from simlearn.components import libraries
-from simlearn.components.arguments import construct
-from simlearn.components.building import build_with_weights, fitting
+from simlearn.components.arguments import construct, is_plain
+from simlearn.components.building import build_with_weights, fitting, limited
+from simlearn.components.code import is_framework
 from simlearn.components.layout import (
     ARRAYS_FILE,
     COMPONENT_FILE,
@@ -26,6 +27,7 @@ from simlearn.components.resolver import SIMLEARN_ONLY, ClassResolver
 from simlearn.components.values import ArgumentReader, parts_named
 from simlearn.components.weights import WEIGHTS_FILE, Header, place, read_header, read_tensors
 from simlearn.files import LoadError, UntrustedError, read_json
+from simlearn.files.json_files import MAX_JSON_BYTES
 
 _Class = TypeVar("_Class")
 
@@ -59,7 +61,7 @@ class Loading:
         """
         file = self.root / where / COMPONENT_FILE
         if where not in self._loaded:
-            entry = read_entry(file)
+            entry = _checked(read_entry(file), file)
             library = libraries.named(entry)
             if library is not None:
                 self._loaded[where] = library.read(file.parent, entry)
@@ -74,7 +76,7 @@ class Loading:
     def own(self, cls: type[_Class]) -> _Class:
         """The component at the root itself, as a class that the caller has at hand."""
         file = self.root / COMPONENT_FILE
-        entry: dict[str, Any] = read_entry(file) if file.is_file() else {"format_version": 1}
+        entry: dict[str, Any] = _checked(read_entry(file), file) if file.is_file() else {"format_version": 1}
         found: Any = self._generic(cls, "", entry)
         self._loaded[""] = found
         self._ties.append(("", found, entry.get("ties", {})))
@@ -89,19 +91,21 @@ class Loading:
             LoadError: for a tie to what is not there, or is of another shape.
         """
         for where, component, ties in self._ties:
-            for name, told in ties.items() if isinstance(ties, dict) else ():
+            file = self.root / where / COMPONENT_FILE
+            for name, (first, key) in ties.items():
                 try:
-                    first, key = told
                     tensor = self._loaded[first].state_dict(keep_vars=True)[key]
-                    path, _, last = name.rpartition(".")
-                    owner = component.get_submodule(path)
-                    old = getattr(owner, last)
-                    if not isinstance(old, Tensor) or (old.shape, old.dtype) != (tensor.shape, tensor.dtype):
+                    old = component.state_dict(keep_vars=True)[name]
+                    if not _is_alike(old, tensor):
                         raise ValueError(f"{tuple(tensor.shape)} of {tensor.dtype} does not go there")
-                    place(owner, last, tensor)
+                    path, _, last = name.rpartition(".")
+                    place(component.get_submodule(path), last, tensor)
                 except (LookupError, TypeError, ValueError, AttributeError) as error:
-                    file = self.root / where / COMPONENT_FILE
-                    raise LoadError(f"{file} ties {name!r:.100} to {told!r:.100}, which cannot be: {error}") from None
+                    raise LoadError(f"{file} ties {name!r:.100} to {first!r:.100}, which cannot be: {error}") from None
+        for where, component, ties in self._ties:
+            state = component.state_dict(keep_vars=True) if ties else {}
+            if any(state[name].is_meta for name in ties):
+                raise LoadError(f"{self.root / where / COMPONENT_FILE} ties tensors to one another that no file holds")
         self._ties = []
 
     def _component(self, cls: Any, where: str, entry: Mapping[str, Any]) -> Any:
@@ -138,15 +142,16 @@ class Loading:
                 config = fitting(lambda: cls.from_version_1(config, folder, where), cls, file)()
             base = getattr(cls, "part_base", object)
             parts = {name: self.load(_inside(name, file), base) for name in dict.fromkeys(parts_named(config))}
-            arrays = read_tensors(folder / ARRAYS_FILE) if (folder / ARRAYS_FILE).is_file() else {}
+            arrays = self._arrays(cls, folder / ARRAYS_FILE)
         finally:
             self._open.pop()
 
         def make() -> Any:
-            return construct(cls, ArgumentReader(parts.__getitem__, arrays, self._resolver).decode(config))
+            return construct(cls, ArgumentReader(parts.__getitem__, arrays, self._resolver, file).decode(config))
 
         if not issubclass(cls, nn.Module):
-            component = fitting(make, cls, file)()
+            with limited(folder, 0, 0):
+                component = fitting(make, cls, file)()
         else:
             given = [part for part in (*parts.values(), *config.values()) if isinstance(part, nn.Module)]
             header = self._header(folder, entry, may_lack=bool(parts) or is_old)
@@ -158,16 +163,33 @@ class Loading:
         """What the weights file says; one whose parts have all the weights has no file of its own."""
         file = folder / WEIGHTS_FILE
         header = Header(file, {}, {}) if may_lack and not file.exists() else read_header(file)
-        return header._replace(elsewhere=frozenset(entry.get("ties", {})))
+        ties = entry.get("ties", {})
+        bytes_below = sum(one.stat().st_size for one in self.root.rglob("*.safetensors")) if ties else 0
+        return header._replace(elsewhere=frozenset(ties), numbers_elsewhere=bytes_below)
+
+    def _arrays(self, cls: type, file: Path) -> dict[str, Tensor]:
+        """The arrays among the arguments, of which a class of simlearn has few, and small ones."""
+        if not file.is_file():
+            return {}
+        if is_framework(cls.__module__) and file.stat().st_size > MAX_JSON_BYTES:
+            raise LoadError(f"{file} is larger than {MAX_JSON_BYTES:,} bytes, which no arguments of simlearn's are")
+        return read_tensors(file)
 
     def _with_changes(self, component: Any, where: str, entry: Mapping[str, Any]) -> Any:
         """Set again what was set after construction."""
         changed = entry.get("changed", {})
         file = self.root / where / COMPONENT_FILE
-        if not isinstance(changed, dict) or not all(may_be_changed(type(component), name) for name in changed):
+        if not all(may_be_changed(type(component), name) for name in changed):
             raise UntrustedError(f"{file} sets {changed!r:.200}, which no saved component of that class does")
-        for name, value in ArgumentReader(_no_part, {}, SIMLEARN_ONLY).decode(changed).items():
-            setattr(component, name, value)
+        reader = ArgumentReader(_no_part, {}, SIMLEARN_ONLY, file)
+        for name, content in changed.items():
+            value = reader.decode(content)
+            if not is_plain(value):
+                raise UntrustedError(f"{file} sets {name!r:.100} to {content!r:.100}, which is no number or text")
+            try:
+                setattr(component, name, value)
+            except (TypeError, AttributeError) as error:  # as for the name of a parameter
+                raise LoadError(f"{file} sets {name!r:.100} to {content!r:.100}, which cannot be: {error}") from None
         return component
 
 
@@ -178,6 +200,26 @@ def _inside(where: str, file: Path) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_\- ]*(/[A-Za-z0-9_][A-Za-z0-9_\- ]*)*", where):
         raise UntrustedError(f"{file} points to {where!r:.200}, outside its own folder")
     return where
+
+
+def _checked(entry: dict[str, Any], file: Path) -> dict[str, Any]:
+    """An entry whose ties and changes have the form that saving gives them."""
+    ties, changed = entry.get("ties", {}), entry.get("changed", {})
+    if not isinstance(ties, dict) or not all(_is_pair(told) for told in ties.values()):
+        raise LoadError(f"{file} is damaged: its ties are {ties!r:.200}")
+    if not isinstance(changed, dict):
+        raise LoadError(f"{file} is damaged: it sets {changed!r:.200}")
+    return entry
+
+
+def _is_pair(told: Any) -> bool:
+    return isinstance(told, list) and len(told) == 2 and all(isinstance(one, str) for one in told)
+
+
+def _is_alike(old: Tensor, tensor: Tensor) -> bool:
+    """What the constructor made, of which no file had numbers, may still be of another precision."""
+    is_number = old.is_floating_point() and tensor.is_floating_point()
+    return old.shape == tensor.shape and (old.dtype == tensor.dtype or is_number)
 
 
 def _no_part(where: str) -> Any:

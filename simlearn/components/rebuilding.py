@@ -7,8 +7,7 @@ both are compared by all that decides what they do, but for the tensors of their
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +17,7 @@ from simlearn.components.arguments import construct, is_plain
 from simlearn.components.hugging_face import module_text
 from simlearn.components.state import attributes_of, internal_hooks
 from simlearn.components.telling import CannotTellError, Teller
+from simlearn.components.untouched import copied, untouched
 
 
 class Difference(NamedTuple):
@@ -29,6 +29,7 @@ class Difference(NamedTuple):
         value: what it is.
         why: in words.
         is_plain: whether the object has it, and it is a number, text, or a collection of those.
+        is_unknown: whether nothing can be told of it, so that it may be the same.
     """
 
     owner: str
@@ -36,6 +37,7 @@ class Difference(NamedTuple):
     value: Any
     why: str
     is_plain: bool = False
+    is_unknown: bool = False
 
 
 def differences(obj: Any, arguments: Mapping[str, Any], *, quickly: bool = False) -> list[Difference]:
@@ -49,16 +51,17 @@ def differences(obj: Any, arguments: Mapping[str, Any], *, quickly: bool = False
     Raises:
         TypeError: when its class does not take them.
     """
-    with _untouched(arguments.values()):
+    given = {name: copied(value) for name, value in arguments.items()}
+    with untouched(arguments.values()):
         try:
             with torch.device("meta"):
-                found = _compare(obj, construct(type(obj), arguments))
+                found = _compare(obj, construct(type(obj), given))
         except Exception:  # constructors may do what needs memory; whatever is wrong shows below
             found = None
         if found == [] or quickly:
             return [] if found is None else [one for one in found if not _holds_tensors(one.value)]
         try:
-            return _compare(obj, construct(type(obj), arguments))
+            return _compare(obj, construct(type(obj), given))
         except Exception as error:
             raise TypeError(
                 f"{type(obj).__qualname__} cannot be built again of its arguments {sorted(arguments)}: "
@@ -98,7 +101,7 @@ def _attributes(obj: Any, other: Any, teller: Teller, owner: str = "") -> Iterat
                 why = f"is {mine[name]!r:.60} here and {others[name]!r:.60} there"
                 yield Difference(owner, name, mine[name], why, is_plain(mine[name]))
         except CannotTellError as error:
-            yield Difference(owner, name, mine[name], str(error))
+            yield Difference(owner, name, mine[name], str(error), is_unknown=True)
     if not isinstance(obj, nn.Module):
         return
     for name in sorted(obj._modules.keys() | other._modules.keys()):
@@ -126,29 +129,3 @@ def _told(obj: Any) -> dict[str, Any]:
 def _shapes(module: nn.Module) -> dict[str, Any]:
     state = module.state_dict().items()
     return {name: tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__ for name, value in state}
-
-
-@contextmanager
-def _untouched(arguments: Iterable[Any]) -> Iterator[None]:
-    """Give modules among arguments their modes and gradients back, which constructors set, and torch its randomness."""
-    modules = list(_modules(arguments))
-    modes = [(one, one.training) for module in modules for one in module.modules()]
-    gradients = [(one, one.requires_grad) for module in modules for one in module.parameters()]
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        for one, mode in modes:
-            one.training = mode
-        for parameter, wanted in gradients:
-            parameter.requires_grad_(wanted)
-
-
-def _modules(values: Iterable[Any]) -> Iterator[nn.Module]:
-    for value in values:
-        if isinstance(value, nn.Module):
-            yield value
-        elif isinstance(value, Mapping):
-            yield from _modules(value.values())
-        elif isinstance(value, (list, tuple)):
-            yield from _modules(value)

@@ -6,8 +6,10 @@ import builtins
 import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType
 from typing import Any, TypeVar
 
+import torch
 from torch.nn import functional
 
 from simlearn.components.code import is_framework
@@ -15,6 +17,9 @@ from simlearn.files.errors import LoadError, UntrustedError
 
 _OWN_MODULES = ("simlearn.encoders", "simlearn.heads", "simlearn.losses", "simlearn.scoring")
 _BUILT_IN = frozenset("str.lower str.upper str.casefold str.strip str.split str.splitlines len list tuple str".split())
+_COMPUTING = ("torch.nn.functional", "torch._C._nn", "torch")
+"""Where the functions of torch.nn.functional are defined; its helpers are elsewhere."""
+_CALLABLES = (type, FunctionType, BuiltinFunctionType, MethodDescriptorType)
 _Class = TypeVar("_Class")
 
 
@@ -53,25 +58,30 @@ class ClassResolver:
             raise _untrusted(module, name, file)
         if not issubclass(found, base):
             raise UntrustedError(f"{asked} is no {base.__name__}, which stands at this place of a model")
+        if not self._may_use(found, module):
+            raise _untrusted(module, name, file)
         return found
 
-    def resolve_function(self, entry: Any) -> Any:
+    def resolve_function(self, entry: Any, file: str | Path) -> Any:
         """The function or class that an argument names: one of the caller's, or one of torch that only computes.
+
+        Args:
+            entry: what the file says.
+            file: where the entry stands, for the errors.
 
         Raises:
             UntrustedError: when it is neither.
             LoadError: when the entry names none, or a trusted module is not installed.
         """
-        module, name = _names(entry, "an argument")
+        module, name = _names(entry, file)
         if module == "builtins" and name in _BUILT_IN:
             owner, _, method = name.partition(".")
             return getattr(getattr(builtins, owner), method) if method else getattr(builtins, name)
-        if module == "torch.nn.functional" and not name.startswith("_") and hasattr(functional, name):
-            found: Any = getattr(functional, name)
-        else:
-            found = self._found(module, name, "an argument")
-        if not callable(found):
-            raise _untrusted(module, name, "an argument")
+        if (function := _of_torch(module, name)) is not None:
+            return function
+        found = self._found(module, name, file)
+        if not isinstance(found, _CALLABLES) or not self._may_use(found, module):
+            raise _untrusted(module, name, file)
         return found
 
     def _found(self, module: str, name: str, file: str | Path) -> Any:
@@ -96,7 +106,7 @@ class ClassResolver:
         return next(iter(exact or same_name), None)
 
     def _imported(self, module: str, name: str) -> Any:
-        if not any(module == trusted or module.startswith(f"{trusted}.") for trusted in self.trusted_modules):
+        if not self._trusts(module):
             return None
         if "__main__" in module.split("."):  # importing one runs a program
             return None
@@ -104,6 +114,14 @@ class ClassResolver:
         for part in name.split("."):
             found = getattr(found, part, None)
         return found
+
+    def _trusts(self, module: Any) -> bool:
+        return any(module == trusted or str(module).startswith(f"{trusted}.") for trusted in self.trusted_modules)
+
+    def _may_use(self, found: Any, module: str) -> bool:
+        """Whether what was found is trusted itself: a trusted module's `import os` brings `os.system` with it."""
+        is_given = any(found is one for one in self.classes)
+        return module in _OWN_MODULES or is_given or self._trusts(getattr(found, "__module__", None))
 
 
 SIMLEARN_ONLY = ClassResolver()
@@ -125,6 +143,28 @@ def _untrusted(module: str, name: str, file: str | Path) -> UntrustedError:
         f"(classes=({name.rpartition('.')[2]:.100},)) or let its module be imported "
         f"(trusted_modules=({module!r:.100},))"
     )
+
+
+def _of_torch(module: str, name: str) -> Any:
+    """A function of torch that makes tensors of tensors and does nothing else, as `torch.load` would."""
+    if name.startswith("_") or name.endswith("_"):
+        return None
+    if module == "torch.nn.functional":
+        found = getattr(functional, name, None)
+        is_one = getattr(found, "__module__", None) in _COMPUTING
+    else:
+        found = getattr(torch, name, None) if module == "torch" else None
+        is_one = hasattr(torch.Tensor, name) or name in torch.functional.__all__
+    return found if is_one and isinstance(found, (FunctionType, BuiltinFunctionType)) else None
+
+
+def torch_function_entry(function: Any) -> dict[str, str] | None:
+    """How a file names a function of torch that only computes; None for others."""
+    name = str(getattr(function, "__name__", ""))
+    for module in ("torch.nn.functional", "torch"):
+        if _of_torch(module, name) is function:
+            return {"module": module, "class": name}
+    return None
 
 
 def own_class(name: Any, base: type[_Class]) -> type[_Class] | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from simlearn.components.layout import (
     COMPONENT_FILE,
     CONFIG_FILE,
     FORMAT_VERSION,
+    check_own_saving,
+    check_saved,
     defined_below,
     is_abstract,
     may_be_changed,
@@ -25,8 +26,8 @@ from simlearn.components.layout import (
 )
 from simlearn.components.rebuilding import Difference, differences
 from simlearn.components.resolver import check_class, class_entry
-from simlearn.components.values import ArgumentWriter
-from simlearn.components.weights import WEIGHTS_FILE, Place, check_state, own_state, write_weights
+from simlearn.components.values import ArgumentWriter, as_json
+from simlearn.components.weights import WEIGHTS_FILE, Place, check_kinds, check_state, own_state, write_weights
 from simlearn.files import write_json, write_tensors
 
 
@@ -84,10 +85,15 @@ class Saving:
         check_class(type(component))
         if is_abstract(type(component)):
             raise TypeError(f"{type(component).__qualname__} is abstract: it leaves open {type(component).required}")
+        if self._saves_itself(component):
+            check_own_saving(type(component))
+            if isinstance(component, nn.Module):
+                self._tie(component.state_dict(keep_vars=True), place, planned)
+            return
+        if isinstance(component, nn.Module):
+            check_kinds(type(component).__name__, component.state_dict())
         if hasattr(component, "check_savable"):
             component.check_savable()
-        if self._saves_itself(component):
-            return
         try:
             self._settings(component, place, planned)
         except RecursionError:
@@ -109,31 +115,51 @@ class Saving:
         """The constructor's arguments, and what they do not tell."""
         cls = type(component)
         told = arguments_of(component)
+        is_own = is_framework(cls.__module__)
         if overrides(cls, "get_config_dict"):
-            given = component.get_config_dict()
-            if defined_below(cls, "__init__", "get_config_dict"):  # it cannot know of the arguments of a subclass
-                given = self._verify(component, [{**told.held, **given}], planned)
-            planned.config = self._encoded(component, given, place, planned, plain=True)
+            chosen = config = self._as_json(component)
+            if not is_own:
+                candidates = [config]
+                if defined_below(cls, "__init__", "get_config_dict"):  # it cannot know of a subclass's arguments
+                    candidates = [{**told.held, **config}, told.held]
+                chosen = self._verify(component, candidates, planned, told_by_itself=True)
+            own = {name: value for name, value in chosen.items() if config.get(name, _NOTHING) is value}
+            planned.config = self._encoded(component, chosen, place, planned, plain=own.keys())
             return
         if told.missing:
             raise TypeError(unknown(cls, told.missing))
         chosen = told.held
-        if not (is_framework(cls.__module__) and overrides(cls, "fingerprint_settings")):
+        if not (is_own and overrides(cls, "fingerprint_settings")):
             chosen = self._verify(component, [told.held, told.given], planned)
-        planned.config = self._encoded(component, chosen, place, planned, plain=False)
+        planned.config = self._encoded(component, chosen, place, planned)
 
-    def _verify(self, component: Any, candidates: list[dict[str, Any]], planned: _Planned) -> dict[str, Any]:
-        """The arguments of which the constructor makes the same again, but for attributes that can be set later."""
+    def _as_json(self, component: Any) -> dict[str, Any]:
+        """What a class tells of its arguments itself, as the constructor gets it back from JSON."""
+        try:
+            config: dict[str, Any] = as_json(component.get_config_dict())
+        except (TypeError, ValueError) as error:
+            raise _no_json(component, error, _ADVICE) from error
+        return config
+
+    def _verify(
+        self, component: Any, candidates: list[dict[str, Any]], planned: _Planned, *, told_by_itself: bool = False
+    ) -> dict[str, Any]:
+        """The arguments of which the constructor makes the same again, but for attributes that can be set later.
+
+        What cannot be compared counts as lost, unless the class tells its arguments itself.
+        """
         found: list[tuple[dict[str, Any], list[Difference]]] = []
         failure: TypeError | None = None
         for arguments in candidates:
             try:
-                found.append((arguments, differences(component, arguments, quickly=self._quickly)))
+                lost = differences(component, arguments, quickly=self._quickly)
             except TypeError as error:
                 failure = failure or error
                 continue
-            if not found[-1][1]:
+            lost = [one for one in lost if not (told_by_itself and one.is_unknown)]
+            if not lost:
                 return arguments
+            found.append((arguments, lost))
         if not found:
             raise failure or TypeError(f"nothing tells the arguments of {type(component).__qualname__}")
         cls = type(component)
@@ -143,33 +169,33 @@ class Saving:
                 return arguments
         one = found[0][1][0]
         path = ".".join(filter(None, (one.owner, one.name))) or "class"
+        cure = "get_config_dict must return all of them" if told_by_itself else "define get_config_dict"
         raise TypeError(
             f"{cls.__qualname__} would not come back as it is: {path!r} {one.why}. Keep every argument of the "
-            "constructor as it was given, under its own name, and make the rest of them there; or define "
-            "get_config_dict, or save and load"
+            f"constructor as it was given, under its own name, and make the rest of them there; or {cure}, or define "
+            "save and load"
         )
 
     def _encoded(
-        self, component: Any, given: Mapping[str, Any], place: str, planned: _Planned, *, plain: bool
+        self, component: Any, given: Mapping[str, Any], place: str, planned: _Planned, plain: Collection[str] = ()
     ) -> dict[str, Any]:
+        """Arguments as JSON; those in `plain` are JSON already, but for parts."""
+
         def add_part(part: Any, name: str) -> str:
             planned.parts.append(part)
             return self._part(part, name, place)
 
         writer = ArgumentWriter(add_part, planned.arrays)
-        name = type(component).__name__
         try:
             config = {
-                key: writer.override(value, key) if plain else writer.encode(value, key) for key, value in given.items()
+                key: writer.override(value, key) if key in plain else writer.encode(value, key)
+                for key, value in given.items()
             }
-            json.dumps(config, allow_nan=False)
             planned.changed = {key: writer.encode(value, key) for key, value in planned.changed.items()}
         except (TypeError, ValueError) as error:
-            advice = (
-                "; get_config_dict must return numbers, strings, booleans, None, and lists and dictionaries of them"
-            )
-            told = f"the config of {name} cannot be JSON: {error}{advice if plain else ''}"
-            raise type(error)(told if not str(error).startswith("the config of") else str(error)) from error
+            if str(error).startswith(_NO_JSON):  # of a part
+                raise
+            raise _no_json(component, error) from error
         return config
 
     def _part(self, part: Any, name: str, owner: str) -> str:
@@ -220,6 +246,7 @@ class Saving:
             entry = class_entry(type(component))
             if self._saves_itself(component):
                 component.save(str(folder))
+                check_saved(component, folder)
             else:
                 write_json(folder / CONFIG_FILE, planned.config)
         if planned.weights is not None:
@@ -231,6 +258,15 @@ class Saving:
             folder / COMPONENT_FILE,
             {"format_version": FORMAT_VERSION, **entry, **{key: value for key, value in more.items() if value}},
         )
+
+
+_NOTHING: Any = object()
+_NO_JSON = "the config of "
+_ADVICE = "; get_config_dict must return numbers, strings, booleans, None, and lists and dictionaries of them"
+
+
+def _no_json(component: Any, error: Exception, advice: str = "") -> Exception:
+    return type(error)(f"{_NO_JSON}{type(component).__name__} cannot be JSON: {error}{advice}")
 
 
 def unknown(cls: type, names: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 =============  =================================================================================================
 `$tuple`       a tuple; `$set`, `$dict` (keys that are no text), `$bytes`, `$path`, `$dtype`, `$scalar` likewise
-`$array`       an array of numpy, in `arguments.safetensors`; `$tensor` one of torch
+`$array`       an array of numpy, in `arguments.safetensors`; `$tensor` one of torch, `$parameter` likewise
 `$layer`       a layer of torch.nn
 `$part`        an object with a folder of its own, below the same root
 `$function`    a function or class by its name, which loading must be given or trust; `$partial` with arguments
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simlearn.components.resolver import ClassResolver
+from simlearn.components.resolver import ClassResolver, torch_function_entry
 from simlearn.components.torch_layers import SETTINGS, build, describe
 from simlearn.files import LoadError
 
@@ -81,7 +82,7 @@ class ArgumentWriter:
             return {"$dtype": str(value).removeprefix("torch.")}
         if isinstance(value, np.generic):
             return {"$scalar": [value.dtype.str, self.encode(value.item(), name)]}
-        if isinstance(value, (Tensor, np.ndarray)) and not isinstance(value, nn.Parameter):
+        if isinstance(value, (Tensor, np.ndarray)):
             return self._array(value, name)
         if isinstance(value, functools.partial):
             function = self.encode(value.func, f"{name}/function")
@@ -97,7 +98,7 @@ class ArgumentWriter:
 
     def override(self, value: Any, name: str) -> Any:
         """A value that a class itself turned into what JSON can hold, but for parts."""
-        if isinstance(value, nn.Module) or hasattr(value, "fingerprint_parts"):
+        if _is_part(value):
             return {"$part": self._add_part(value, name)}
         if isinstance(value, dict):
             return {key: self.override(item, f"{name}/{number}") for number, (key, item) in enumerate(value.items())}
@@ -133,7 +134,8 @@ class ArgumentWriter:
             tensor = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         key = name.replace("/", ".")
         self._arrays[key] = tensor
-        return {"$array" if is_numpy else "$tensor": key}
+        kind = "$array" if is_numpy else "$parameter" if isinstance(value, nn.Parameter) else "$tensor"
+        return {kind: key}
 
 
 class ArgumentReader:
@@ -143,9 +145,13 @@ class ArgumentReader:
         get_part: from a place to the object that stands there.
         arrays: tensors by name.
         resolver: which functions are trusted.
+        file: what is read, for the errors.
     """
 
-    def __init__(self, get_part: Callable[[str], Any], arrays: Mapping[str, Tensor], resolver: ClassResolver) -> None:
+    def __init__(
+        self, get_part: Callable[[str], Any], arrays: Mapping[str, Tensor], resolver: ClassResolver, file: Path
+    ) -> None:
+        self._file = file
         self._get_part = get_part
         self._arrays = arrays
         self._resolver = resolver
@@ -168,8 +174,9 @@ class ArgumentReader:
             return self._special(kind, told)
         except LoadError:
             raise
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise LoadError(f"{content!r:.200} is no argument that was saved: {type(error).__name__} {error}") from None
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+            why = f"{type(error).__name__} {error!s:.200}"
+            raise LoadError(f"{self._file}: {content!r:.200} is no argument that was saved: {why}") from None
 
     def _special(self, kind: str, told: Any) -> Any:
         if kind in ("$tuple", "$set", "$layers"):
@@ -185,14 +192,17 @@ class ArgumentReader:
             return _DTYPES[told]
         if kind == "$scalar":
             return _SCALARS[told[0]](self.decode(told[1]))
-        if kind in ("$array", "$tensor"):
-            return self._arrays[told].numpy() if kind == "$array" else self._arrays[told]
+        if kind in ("$array", "$tensor", "$parameter"):
+            tensor = self._arrays[told]
+            if kind == "$parameter":
+                return nn.Parameter(tensor, requires_grad=tensor.is_floating_point() or tensor.is_complex())
+            return tensor.numpy() if kind == "$array" else tensor
         if kind == "$layer":
             return self._layer(told)
         if kind == "$part":
             return self._get_part(told)
         if kind == "$function":
-            return self._resolver.resolve_function(told)
+            return self._resolver.resolve_function(told, self._file)
         if kind == "$partial":
             function, arguments, keywords = (self.decode(item) for item in told)
             return functools.partial(function, *arguments, **keywords)
@@ -201,17 +211,42 @@ class ArgumentReader:
     def _layer(self, told: Any) -> nn.Module:
         if type(told) is int:
             if told not in range(len(self._layers)):
-                raise LoadError(f"layer {told} must repeat an earlier one, there are {len(self._layers)}")
+                raise ValueError(f"layer {told} must repeat an earlier one, there are {len(self._layers)}")
             return self._layers[told]
         if not isinstance(told, dict):
-            raise LoadError(f"a layer must be an object, got {told!r:.100}")
-        self._layers.append(build(told))
+            raise TypeError(f"a layer must be an object, got {told!r:.100}")
+        try:
+            self._layers.append(build(told))
+        except LoadError as error:
+            raise ValueError(str(error)) from None
         return self._layers[-1]
 
 
 _DTYPES = {str(value).removeprefix("torch."): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
 
 _SCALARS = {np.dtype(kind).str: kind for kind in np.sctypeDict.values() if np.dtype(kind).kind in "biufc"}
+
+
+def as_json(value: Any) -> Any:
+    """What a class itself turned into JSON, as it comes back from a file; modules and components stay.
+
+    Raises:
+        TypeError: for what JSON does not hold.
+        ValueError: for NaN and infinity.
+    """
+    if _is_part(value):
+        return value
+    if isinstance(value, dict):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"{wrong[0]!r:.60} is a key, which JSON would make a text")
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(item) for item in value]
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, nn.Module) or hasattr(value, "fingerprint_parts")
 
 
 def parts_named(content: Any) -> list[str]:
@@ -235,6 +270,8 @@ def folder_names(keys: list[str]) -> dict[str, str]:
 
 def _named(value: Any, name: str) -> dict[str, str]:
     """How a file names a function or class that others can import."""
+    if (entry := torch_function_entry(value)) is not None:
+        return entry
     owner = getattr(value, "__objclass__", None)
     module = getattr(value, "__module__", None) or getattr(owner, "__module__", None)
     found: Any = sys.modules.get(str(module))

@@ -37,6 +37,18 @@ def check_state(owner: str, state: Mapping[str, Any]) -> None:
         TypeError: for more than tensors, and for quantised ones.
         ValueError: for NaN.
     """
+    check_kinds(owner, state)
+    for name, tensor in state.items():
+        if holds_nan(tensor):
+            raise ValueError(f"{name} of {owner} holds NaN: training has diverged; nothing is saved")
+
+
+def check_kinds(owner: str, state: Mapping[str, Any]) -> None:
+    """Refuse a state that safetensors cannot hold.
+
+    Raises:
+        TypeError: for more than tensors, and for quantised ones.
+    """
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor):
             if "_packed_params" in name:
@@ -51,8 +63,14 @@ def check_state(owner: str, state: Mapping[str, Any]) -> None:
             raise TypeError(
                 f"{owner} keeps {name!r} as a sparse tensor, which safetensors does not hold; make it dense"
             )
-        if tensor.is_floating_point() and bool(tensor.isnan().any()):
-            raise ValueError(f"{name} of {owner} holds NaN: training has diverged; nothing is saved")
+
+
+def holds_nan(tensor: Tensor) -> bool:
+    """Whether any number of a tensor is none. What is not finite makes the sum so, at an eighth of a comparison."""
+    if tensor.is_meta or not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
+        return False
+    plain = tensor.detach().float() if tensor.element_size() == 1 else tensor.detach()  # torch adds no 8-bit floats
+    return not bool(plain.sum().isfinite()) and bool(plain.isnan().any())
 
 
 _QUANTISED = (
@@ -94,6 +112,7 @@ class Header(NamedTuple):
         tied: further names of tensors.
         elsewhere: names of the module whose tensors are another component's.
         prefix: what the module's names have before those of the file.
+        numbers_elsewhere: how many numbers those tensors may have.
     """
 
     path: Path
@@ -101,6 +120,7 @@ class Header(NamedTuple):
     tied: dict[str, str]
     elsewhere: frozenset[str] = frozenset()
     prefix: str = ""
+    numbers_elsewhere: int = 0
 
     def named(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """Tensors of the file, or their shapes, by the names that the module has for them."""
@@ -192,7 +212,7 @@ def fill(module: nn.Module, header: Header, given: Iterable[nn.Module] = ()) -> 
     state = compare(module, header, given)
     weights = header.named(read_tensors(header.path)) if header.shapes else {}
     for name, tensor in weights.items():
-        if tensor.is_floating_point() and bool(tensor.isnan().any()):
+        if holds_nan(tensor):
             raise misfit(module, header, f"{name} holds NaN")
     filled: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in state.items():
