@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from simlearn.components.arguments import arguments_of, is_plain
+from simlearn.embeddings import Embeddings
 from simlearn.losses.similarity_loss import GroupLoss
+from simlearn.relations import Relation
+from simlearn.scoring import Scorer
 
 
 class PytorchMetricLearningWrapper(GroupLoss):
@@ -35,16 +38,17 @@ class PytorchMetricLearningWrapper(GroupLoss):
         with_class_vectors = import_module("pytorch_metric_learning.losses.mixins").WeightMixin
         self.takes_memory = not isinstance(self.loss, with_class_vectors)  # type: ignore[misc]
 
-    def forward(self, embeddings: Tensor, groups: Tensor) -> Tensor:
-        """The loss of (N, D) embeddings with (N,) groups, a scalar."""
-        return self._compare(embeddings, groups)
+    def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> Tensor:
+        """The loss of groups, by the distance of theirs."""
+        return self._compare(*self.with_groups(queries, documents, relation))
 
     def xbm_loss(self, embeddings: Tensor, groups: Tensor, memory_embeddings: Tensor, memory_groups: Tensor) -> Tensor:
         """The loss of (N, D) embeddings against (K, D) of earlier batches, a scalar."""
-        return self._compare(embeddings, groups, memory_embeddings.to(_wide(embeddings)), memory_groups)
+        return self._compare(embeddings, groups, memory_embeddings, memory_groups)
 
-    def _compare(self, embeddings: Tensor, groups: Tensor, *references: Tensor) -> Tensor:
+    def _compare(self, embeddings: Tensor, groups: Tensor, *earlier: Tensor) -> Tensor:
         embeddings = embeddings.to(_wide(embeddings))
+        references = [one.to(embeddings.dtype) if one.is_floating_point() else one for one in earlier]
         if not len(embeddings):  # theirs needs some
             return embeddings.sum()
         # They divide by a norm of at least 1e-12, which makes the gradient of a zero vector that many times too large.

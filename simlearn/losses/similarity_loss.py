@@ -2,11 +2,13 @@
 
 A library loss implements `compute(queries, documents, relation, scorer)` over a pure function of tensors. A user's loss
 may instead implement `forward(embeddings, groups)` or `forward(embeddings, pairs, labels, subgroups)`: the base classes
-turn one into the other, so that both train.
+turn one into the other, so that both train, and both can be called.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from simlearn.components import Component
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
+from simlearn.losses.call_forms import CallForms, Labels
 from simlearn.relations import Relation, RelationCheck, RelationKind
 from simlearn.scoring import DistanceScorer, Scorer
 
@@ -42,8 +45,23 @@ class LossResult(NamedTuple):
         return self.total / max(self.weight, 1.0)
 
 
+def _with_its_distance(compute: Callable[..., LossResult | Tensor]) -> Callable[..., LossResult | Tensor]:
+    """A `compute` that refuses to compare by another distance than its loss names, which was ignored otherwise."""
+
+    @wraps(compute)
+    def checked(
+        self: SimilarityLoss, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer
+    ) -> LossResult | Tensor:
+        self.check_scorer(scorer)
+        return compute(self, queries, documents, relation, scorer)
+
+    return checked
+
+
 class SimilarityLoss(nn.Module, Component):
     """The base of all losses.
+
+    In training a model calls `compute`; outside of it a loss is a module like any other, called on tensors: `forward`.
 
     Args:
         distance_metric_name: how embeddings compare, where the model configures no scorer; None for cosine.
@@ -66,9 +84,30 @@ class SimilarityLoss(nn.Module, Component):
         super().__init__()
         self.distance = None if distance_metric_name is None else Distance(distance_metric_name)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "compute" in vars(cls):  # each class has one of its own: only here do all computes pass
+            cls.compute = _with_its_distance(cls.compute)  # type: ignore[method-assign]
+
     def scorer(self) -> Scorer:
         """The scorer of the loss's own distance, cosine by default."""
         return DistanceScorer(self.distance if self.distance is not None else Distance.COSINE)
+
+    def check_scorer(self, scorer: Scorer) -> None:
+        """Whether a scorer compares as the loss was told to; `compute` asks by itself.
+
+        Args:
+            scorer: how embeddings are to be compared; one without a distance, as of many vectors, contradicts none.
+
+        Raises:
+            ValueError: where the loss names a distance and the scorer has another one.
+        """
+        theirs = getattr(scorer, "distance", None)
+        if self.distance is not None and isinstance(theirs, Distance) and theirs is not self.distance:
+            raise ValueError(
+                f"{type(self).__name__} compares by {self.distance.value}, the scorer by {theirs.value}; name the "
+                "distance in one place: build the loss with distance_metric_name=None, or pass loss.scorer()"
+            )
 
     def compute(
         self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer
@@ -83,6 +122,9 @@ class SimilarityLoss(nn.Module, Component):
 
         Returns:
             A scalar in the graph, or a `LossResult` with counts.
+
+        Raises:
+            ValueError: where the loss names a distance and the scorer another one; see `check_scorer`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define compute or forward")
 
@@ -96,18 +138,64 @@ class SimilarityLoss(nn.Module, Component):
         """
         return None
 
-    def _evaluate(self, embeddings: Tensor, relation: Relation) -> Tensor:
-        """The loss of rows that are queries and documents at once, by the loss's own distance."""
+    def _called(
+        self,
+        queries: Tensor | Embeddings | None = None,
+        documents: Tensor | Embeddings | None = None,
+        labels: Labels | None = None,
+        subgroups: Tensor | None = None,
+        *,
+        groups: Tensor | None = None,
+        scores: Tensor | None = None,
+        relation: Relation | None = None,
+        embeddings: Tensor | Embeddings | None = None,
+        pairs: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of tensors, by the loss's own distance.
+
+        * `loss(queries, documents)`: row i belongs to row i, and to nothing else of the batch.
+        * `loss(queries, documents, scores=scores)`: (N,) scores are of pairs; (N, K) of the K candidates of each query,
+          which are N · K documents, query after query; (N, M) of all documents for all queries, where NaN says nothing.
+        * `loss(embeddings, groups=groups)`, or `loss(embeddings, groups)`: objects of one group are alike.
+        * `loss(embeddings, labels=labels)`: objects with a label in common are alike.
+        * `loss(queries, documents, relation=relation)`: what a `Relation` says; of groups and labels without documents.
+        * `loss(embeddings, pairs, labels, subgroups)`: pairs of rows and their scores, as in Quaterion.
+
+        A loss takes the forms of the samples that it learns from; see `relations`. In a process group it is the loss of
+        what this process passes: gathering the batches of all is what training does.
+
+        Args:
+            queries: (N, D), or (N, M, D) for many vectors an object, or `Embeddings`.
+            documents: likewise; a tensor (N,) is taken for groups, and integers (B, 2) for pairs.
+            labels: a list of labels for each object, of which those of class losses are told apart as in samples; or
+                (N, C) of zeros and ones, whose labels are 0 to C - 1. With pairs, their (B,) scores.
+            subgroups: (N,) of all embeddings, with pairs; 0 says nothing.
+            groups: (N,) whole numbers.
+            scores: above 0 for what is similar; graded where the loss takes it.
+            relation: what is similar to what.
+            embeddings: `queries`, by the name they have in Quaterion.
+            pairs: (B, 2) rows of the embeddings, for the second argument.
+
+        Returns:
+            A scalar in the graph.
+
+        Raises:
+            TypeError: for a form that the loss does not take, naming those that it takes.
+            ValueError: for shapes that do not fit, and labels that the loss cannot use.
+        """
+        if queries is not None and embeddings is not None:
+            raise TypeError(f"{type(self).__name__} was given queries and embeddings, which are one; pass one of them")
+        forms = CallForms(type(self).__name__, self.relations, needs_scores=not self.takes_batch_as_negatives)
+        objects = queries if queries is not None else embeddings
+        compared = forms.read(objects, documents, pairs, labels, subgroups, groups, scores, relation)
         check = self.relation_check()
         if check is not None:
-            check(relation)
-        both = Embeddings(embeddings)
-        if relation.is_shared:
-            queries, documents = both, both
-        else:
-            queries, documents = both.split([relation.n_queries, relation.n_documents])
-        result = self.compute(queries, documents, relation, self.scorer())
+            check(compared[2].to("cpu"))  # where checks keep what they compare with
+        result = self.compute(*compared, self.scorer())
         return result.value if isinstance(result, LossResult) else result
+
+    # As in torch's modules: so a user's loss may have a signature of its own.
+    forward: Callable[..., Any] = _called
 
 
 class GroupLoss(SimilarityLoss):
@@ -128,19 +216,30 @@ class GroupLoss(SimilarityLoss):
     ) -> LossResult | Tensor:
         """The loss of a relation; for a loss that only has `forward`, what that or `xbm_loss` returns."""
         _refuse_if_undefined(self, GroupLoss)
-        if relation.groups is None:
-            raise TypeError(f"{type(self).__name__} takes groups, got {relation.kind}")
-        own, size = _one_vector_each(self, queries), len(queries)
-        if relation.n_documents > size:
-            earlier = _one_vector_each(self, documents.take(slice(size, None)))
-            return self.xbm_loss(own, relation.groups[:size], earlier, relation.groups[size:])
-        value: Tensor = self(own, relation.groups)
+        embeddings, groups, *earlier = self.with_groups(queries, documents, relation)
+        value: Tensor = self.xbm_loss(embeddings, groups, *earlier) if earlier else self(embeddings, groups)
         return value
 
-    def forward(self, embeddings: Tensor, groups: Tensor) -> Tensor:
-        """The loss of (N, D) embeddings with (N,) groups, a scalar."""
-        _refuse_if_undefined(self, GroupLoss)
-        return self._evaluate(embeddings, Relation.from_groups(groups.long()))
+    def with_groups(self, queries: Embeddings, documents: Embeddings, relation: Relation) -> list[Tensor]:
+        """What a loss that knows no relations is given: embeddings (N, D) and groups (N,).
+
+        Args:
+            queries: N embeddings.
+            documents: M embeddings, of which the queries are the first.
+            relation: of groups.
+
+        Returns:
+            Embeddings and groups of the queries; then, if M > N, those of the other documents, of earlier batches.
+
+        Raises:
+            TypeError: for a relation of another kind, and objects of many vectors.
+        """
+        if relation.groups is None:
+            raise TypeError(f"{type(self).__name__} takes groups, got {relation.kind}")
+        tensors, size = [_one_vector_each(self, queries), relation.groups[: len(queries)]], len(queries)
+        if relation.n_documents > size:
+            tensors += [_one_vector_each(self, documents.take(slice(size, None))), relation.groups[size:]]
+        return tensors
 
     def xbm_loss(self, embeddings: Tensor, groups: Tensor, memory_embeddings: Tensor, memory_groups: Tensor) -> Tensor:
         """The loss of (N, D) embeddings against (K, D) of earlier batches, with (N,) and (K,) groups, a scalar.
@@ -174,24 +273,6 @@ class PairwiseLoss(SimilarityLoss):
         pairs = torch.stack([rows, rows + size], dim=1)
         value: Tensor = self(both, pairs, relation.paired_scores(), subgroups)
         return value
-
-    def forward(self, embeddings: Tensor, pairs: Tensor, labels: Tensor, subgroups: Tensor) -> Tensor:
-        """The loss of pairs of embeddings.
-
-        Args:
-            embeddings: (R, D), one row an object.
-            pairs: (B, 2) rows of the two objects of each pair.
-            labels: (B,) scores.
-            subgroups: (R,) subgroups of the embeddings.
-
-        Returns:
-            A scalar.
-        """
-        _refuse_if_undefined(self, PairwiseLoss)
-        rows = pairs.T.reshape(-1)
-        first, second = subgroups.index_select(0, rows).long().reshape(2, -1)
-        relation = Relation.from_pairs(labels, (first, second), (pairs[:, 0], pairs[:, 1]))
-        return self._evaluate(embeddings.index_select(0, rows), relation)
 
 
 def _one_vector_each(loss: SimilarityLoss, embeddings: Embeddings) -> Tensor:

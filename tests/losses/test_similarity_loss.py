@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -11,9 +12,18 @@ from torch.nn import functional as F
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
-from simlearn.losses import GroupLoss, LossResult, MultipleNegativesRankingLoss, PairwiseLoss, SimilarityLoss
+from simlearn.losses import (
+    GroupLoss,
+    LossResult,
+    MatryoshkaLoss,
+    MultipleNegativesRankingLoss,
+    PairwiseLoss,
+    SimilarityLoss,
+    SumLoss,
+    TripletLoss,
+)
 from simlearn.relations import Relation, RelationKind
-from simlearn.scoring import DistanceScorer, Scorer
+from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer, Scorer
 
 
 class Spread(GroupLoss):
@@ -136,6 +146,73 @@ def test_the_distance_of_a_loss_is_its_scorer() -> None:
     assert named.get_config_dict() == {"distance_metric_name": "manhattan"}
     assert named.scorer().distance is Distance.MANHATTAN  # type: ignore[attr-defined]
     assert Mean().relation_check() is None
+
+
+class NearMean(Mean):
+    """A user's loss over a user's loss."""
+
+    def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> Tensor:
+        return super().compute(queries, documents, relation, scorer) / 2
+
+
+NAMED = {
+    "library": TripletLoss(distance_metric_name="euclidean"),
+    "sum": SumLoss([TripletLoss(distance_metric_name="euclidean"), MultipleNegativesRankingLoss()]),
+    "matryoshka": MatryoshkaLoss(TripletLoss(distance_metric_name="euclidean"), [2, 3]),
+    "own": Mean("euclidean"),
+    "own of own": NearMean("euclidean"),
+    "own with forward": Spread("euclidean"),
+}
+
+
+@pytest.mark.parametrize("loss", NAMED.values(), ids=NAMED.keys())
+def test_a_scorer_that_contradicts_the_loss_is_refused(loss: SimilarityLoss) -> None:
+    objects = vectors(4)
+    batch = objects, objects, Relation.from_groups(torch.tensor([0, 0, 1, 1]))
+    for scorer in (DotScorer(), CosineScorer(), DistanceScorer("manhattan")):
+        with pytest.raises(ValueError, match=rf"compares by euclidean, the scorer by {scorer.distance.value}; name"):
+            loss.compute(*batch, scorer)
+    value = loss.compute(*batch, DistanceScorer("euclidean"))
+    torch.testing.assert_close(
+        value.value if isinstance(value, LossResult) else value, loss(objects.values, batch[2].groups)
+    )
+
+
+def test_a_loss_without_a_distance_takes_any_scorer_and_a_scorer_without_one_any_loss() -> None:
+    class Own(Scorer):
+        def forward(self, queries: Embeddings, documents: Embeddings) -> Tensor:
+            return queries.values @ documents.values.T
+
+    objects = vectors(4)
+    batch = objects, objects, Relation.from_groups(torch.tensor([0, 0, 1, 1]))
+    expected = Mean("dot_product").compute(*batch, DotScorer())
+    torch.testing.assert_close(Mean().compute(*batch, DotScorer()), expected)
+    torch.testing.assert_close(Mean("euclidean").compute(*batch, Own()), expected)
+
+
+def test_compute_stays_the_method_that_its_author_wrote() -> None:
+    """Its name, its docstring and its signature, for whoever reads the documentation."""
+    assert TripletLoss.compute.__doc__ == "The loss of any relation."
+    assert list(inspect.signature(TripletLoss.compute).parameters)[1:] == "queries documents relation scorer".split()
+
+
+class Weighed(GroupLoss):
+    """A user's `forward` with a signature of its own, and one that asks the base for more."""
+
+    def forward(self, embeddings: Tensor, groups: Tensor, weight: float = 2.0) -> Tensor:
+        return weight * Spread()(embeddings, groups)
+
+
+class Doubled(TripletLoss):
+    def forward(self, embeddings: Tensor, groups: Tensor) -> Tensor:
+        value: Tensor = 2 * super().forward(embeddings, groups)
+        return value
+
+
+def test_a_forward_of_ones_own_is_called_as_it_is() -> None:
+    objects, groups = vectors(4).values, torch.tensor([0, 0, 1, 1])
+    torch.testing.assert_close(Weighed()(objects, groups, weight=3.0), 3 * Spread()(objects, groups))
+    torch.testing.assert_close(Doubled()(embeddings=objects, groups=groups), 2 * TripletLoss()(objects, groups))
 
 
 def test_many_vectors_reach_the_scorer() -> None:
