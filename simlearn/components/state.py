@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+from collections.abc import Iterator
 from enum import Enum
 from types import FunctionType
 from typing import Any
 
 from torch import nn
 
-from simlearn.components.code import Written, is_framework, written
+from simlearn.components.arguments import arguments_of
+from simlearn.components.code import home_of, is_framework, is_library
+from simlearn.components.memories import GONE, Changes, Written, written
 
 INTERNALS = frozenset(vars(nn.Module())) | {"_given"}
 """Attributes of every module of torch, and what the constructor was given."""
@@ -25,27 +28,49 @@ _ENTRIES = (
 _CLASS_INTERNALS = frozenset(
     "__module__ __doc__ __dict__ __weakref__ __qualname__ __firstlineno__ __static_attributes__ __annotations__ "
     "__annotate__ __annotate_func__ __annotations_cache__ __orig_bases__ __parameters__ __abstractmethods__ _abc_impl "
-    "__match_args__ __dataclass_params__ __hash__ __getstate__ __setstate__".split()
+    "__match_args__ __dataclass_params__ __hash__ __getstate__ __setstate__ __type_params__ __classdictcell__ "
+    "__slotnames__ "
+    "_is_protocol _is_runtime_protocol __protocol_attrs__ __non_callable_proto_members__ __subclasshook__".split()
 )
 
+_OF_THIS_PROCESS = frozenset(["_stop_words_id"])
+"""Attributes of scikit-learn's vectorizers that hold the address of another one."""
 
-def attributes_of(obj: Any) -> dict[str, Any]:
-    """The attributes that decide what an object does: not those that its methods count or remember in."""
+
+def attributes_of(obj: Any, called: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The attributes that decide what an object does: not those that its methods count or remember in.
+
+    Where methods put something else in an attribute's place, what the constructor was given is told instead.
+
+    Args:
+        obj: any object.
+        called: names of methods that run while objects are encoded, besides those of encoders.
+    """
     cls: Any = type(obj)
-    memories = memories_of(cls)
-    found = dict(vars(obj)) if hasattr(obj, "__dict__") else {}
-    for base in cls.__mro__:
-        for name in _slots(base):
-            if hasattr(obj, name):
-                found.setdefault(name, getattr(obj, name))
+    memories = memories_of(cls, called)
+    found = {**_slots(obj), **getattr(obj, "__dict__", {})}
     internals = INTERNALS if isinstance(obj, nn.Module) else {"_given"}
-    return {
-        name: value
-        for name, value in found.items()
-        if name not in internals
-        and not memories.covers(name, value)
-        and not isinstance(inspect.getattr_static(cls, name, None), functools.cached_property)
-    }
+    told, is_replaced = {}, False
+    for name, value in found.items():
+        if name in internals or name in _OF_THIS_PROCESS:
+            continue
+        if isinstance(inspect.getattr_static(cls, name, None), functools.cached_property):
+            continue
+        left = memories.remaining(name, value)
+        is_replaced |= name in memories.assigned
+        if left is not GONE:
+            told[name] = left
+    if is_replaced and "_given" in found:
+        told |= {f"given {name}": value for name, value in _given(obj, found).items()}
+    return told
+
+
+def _given(obj: Any, found: dict[str, Any]) -> dict[str, Any]:
+    """What the constructor was given, but for what attributes hold: they tell it, unless it is a memory."""
+    held = {id(value) for value in (*found.values(), *found.get("_modules", {}).values())}
+    given = arguments_of(obj).given
+    plain = (bool, int, float, str, bytes, type(None))
+    return {name: value for name, value in given.items() if isinstance(value, plain) or id(value) not in held}
 
 
 def internal_hooks(module: nn.Module) -> dict[str, Any]:
@@ -55,62 +80,100 @@ def internal_hooks(module: nn.Module) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=1024)
-def memories_of(cls: Any) -> Written:
+def memories_of(cls: Any, called: frozenset[str] = frozenset()) -> Changes:
     """What the methods of a class change while objects are encoded: counters, memories, what is loaded when needed."""
-    attributes, containers = set[str](), set[str]()
-    waiting, seen = list(_ENTRIES), set[str]()
+    changes = Changes()
+    for base, found in _running(cls, called):
+        changes = changes.joined(found.attributes.renamed(base.__name__))
+    return changes
+
+
+@functools.lru_cache(maxsize=1024)
+def calls_of(cls: Any) -> frozenset[str]:
+    """The names of the methods, of whatever object, that the methods of a class call while objects are encoded."""
+    return frozenset(name for _, found in _running(cls, frozenset()) for name in found.calls)
+
+
+def _running(cls: Any, called: frozenset[str]) -> Iterator[tuple[Any, Written]]:
+    """The methods of a class that run while objects are encoded."""
+    waiting, seen = [*_ENTRIES, *called], {"__init__", "__new__", "__post_init__"}
     while waiting:
         name = waiting.pop()
         if name in seen:
             continue
         seen.add(name)
         for base in cls.__mro__:
-            found_here: Any = vars(base).get(name)
-            function = inspect.unwrap(getattr(found_here, "__func__", found_here))
-            if isinstance(function, FunctionType) and not is_framework(base.__module__):
-                found = written(function)
-                attributes |= found.attributes
-                containers |= found.containers
-                waiting += found.methods
-    return Written(frozenset(attributes), frozenset(containers))
+            member = vars(base).get(name)
+            if member is None or is_framework(base.__module__):
+                continue
+            for function in functions_in(member):
+                found = written(function, is_method=not isinstance(member, staticmethod))
+                waiting += found.reads
+                yield base, found
+
+
+def functions_in(member: Any) -> Iterator[FunctionType]:
+    """The functions in a method, property or the like, without what decorators put around them."""
+    for one in (member, *(getattr(member, name, None) for name in ("__func__", "func", "fget", "fset"))):
+        function = inspect.unwrap(one) if callable(one) and not isinstance(one, type) else one
+        if isinstance(function, FunctionType):
+            yield function
 
 
 def class_members(cls: Any) -> dict[str, Any]:
     """What a class itself defines, without what Python adds."""
     if issubclass(cls, Enum):
         members = {name: member.value for name, member in cls.__members__.items()}
-        functions = {name: value for name, value in vars(cls).items() if isinstance(value, (FunctionType, property))}
-        return {**members, **{name: value for name, value in functions.items() if not name.startswith("_")}}
+        return {**members, **{name: value for name, value in vars(cls).items() if _is_own_code(value)}}
     memories = memories_of(cls)
-    members = {
-        name: value
+    left = {
+        name: memories.remaining(name, value)
         for name, value in vars(cls).items()
-        if name not in _CLASS_INTERNALS and not memories.covers(name, value) and not _is_slot(value)
+        if name not in _CLASS_INTERNALS and not _is_slot(value)
     }
+    members = {name: value for name, value in left.items() if value is not GONE and not _is_generated(name, value)}
     if "__dataclass_fields__" in vars(cls):
-        members = {name: value for name, value in members.items() if not _is_generated(name, value)}
-        members["__dataclass_fields__"] = [
-            [
-                field.name,
-                *(None if one is dataclasses.MISSING else one for one in (field.default, field.default_factory)),
-            ]
-            for field in dataclasses.fields(cls)
-        ]
+        params = cls.__dataclass_params__
+        members["__dataclass_fields__"] = [params.init, params.eq, params.order, params.frozen]
+        members["__dataclass_fields__"] += map(_field, dataclasses.fields(cls))
     if hasattr(cls, "_field_defaults"):  # a named tuple, whose fields say what Python made of them
         members.pop("__new__", None)
+    if any("__doc__" in function.__code__.co_names for one in members.values() for function in functions_in(one)):
+        members["__doc__"] = cls.__doc__
     return members
 
 
-def _slots(cls: type) -> tuple[str, ...]:
-    slots = vars(cls).get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
+def _field(field: Any) -> list[Any]:
+    defaults = [None if one is dataclasses.MISSING else one for one in (field.default, field.default_factory)]
+    return [field.name, *defaults, field.init, field.compare]
+
+
+def _slots(obj: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for base in type(obj).__mro__:
+        if "__slots__" in vars(base):
+            for name, member in vars(base).items():
+                if inspect.ismemberdescriptor(member) and hasattr(obj, name):
+                    found.setdefault(name, getattr(obj, name))
+    return found
 
 
 def _is_slot(value: Any) -> bool:
     return inspect.ismemberdescriptor(value) or inspect.isgetsetdescriptor(value)
 
 
+def _is_own_code(value: Any) -> bool:
+    """Whether a member of an enumeration is a method of its own, and none that Python copies there."""
+    return any(not is_library(home_of(function)) for function in functions_in(value))
+
+
 def _is_generated(name: str, value: Any) -> bool:
-    """Whether the dataclass decorator wrote a method; its fields say the same."""
-    is_special = name.startswith("__") and name.endswith("__")
-    return is_special and isinstance(value, FunctionType) and value.__code__.co_filename == "<string>"
+    """Whether Python wrote a method, for a dataclass, whose fields say the same, or for `copy.replace`."""
+    if name == "__replace__":
+        return not _is_own_code(value)
+    code = getattr(inspect.unwrap(value), "__code__", None) if isinstance(value, FunctionType) else None
+    if code is None or not (name.startswith("__") and name.endswith("__")):
+        return False
+    # Python 3.10 does not know in which function another one was made.
+    made_in = getattr(code, "co_qualname", "__create_fn__" if code.co_filename == "<string>" else "")
+    return str(made_in).startswith("__create_fn__") or home_of(value) in ("dataclasses", "reprlib")
