@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from simlearn.components.code import is_framework
+
 _MISSING: Any = object()
 
 
@@ -66,7 +68,8 @@ def arguments_of(obj: Any) -> Arguments:
     """The arguments of an object's constructor.
 
     A parameter `*names` stands as a tuple under its name; what `**names` took stands under names of its own. Arguments
-    that are None by default and still None are left out.
+    that are None by default and still None are left out. Classes of simlearn take names for members of enumerations,
+    and are told by those.
 
     Raises:
         TypeError: when what was given cannot be told from the names.
@@ -94,6 +97,8 @@ def arguments_of(obj: Any) -> Arguments:
             held[extra] = kept[extra]
         elif _alike(value := _attribute(obj, extra), given[extra]):
             held[extra] = value
+    if is_framework(type(obj).__module__):
+        held, given = _names(held), _names(given)
     return Arguments(_without_none(held, parameters), _without_none(given, parameters), tuple(missing))
 
 
@@ -202,6 +207,10 @@ def _kind(value: Any) -> type:
         if isinstance(value, kind):
             return kind
     return list if isinstance(value, (list, tuple, set, frozenset)) else type(value)
+
+
+def _names(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.value if isinstance(value, Enum) else value for name, value in arguments.items()}
 
 
 def _without_none(arguments: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> dict[str, Any]:

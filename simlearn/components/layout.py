@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import inspect
 import keyword
+from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from simlearn.components.arguments import is_plain, parameters_of
+from simlearn.components.arguments import arguments_of, is_plain, parameters_of
 from simlearn.components.code import is_framework
 from simlearn.components.state import INTERNALS
 from simlearn.components.weights import WEIGHTS_FILE
@@ -67,17 +68,21 @@ def defined_below(cls: type, name: str, other: str) -> bool:
     return order[name] > order[other]
 
 
-def check_own_saving(cls: type) -> None:
-    """Refuse what a class's own `save` or `load` cannot know of: arguments of a subclass below them.
+def check_own_saving(component: Any) -> None:
+    """Refuse what the `save` or `load` of a component's class cannot know of: arguments of a subclass below them.
 
     Raises:
         TypeError: naming the arguments and the cure.
     """
+    cls = type(component)
+    kinds = {name: parameter.kind for name, parameter in parameters_of(cls).items()}
+    taken = kinds.keys() | arguments_of(component).given.keys()
+    named = {name for name in taken if kinds.get(name) not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)}
     for name in ("save", "load", "load_with"):
         if not overrides(cls, name):
             continue
         definer = next(base for base in cls.__mro__ if name in vars(base))
-        if more := sorted(parameters_of(cls).keys() - parameters_of(definer).keys()):
+        if more := sorted(named - parameters_of(definer).keys()):
             raise TypeError(
                 f"{cls.__qualname__} takes the arguments {more}, of which the {name} of {definer.__qualname__} does "
                 f"not know; define save and load for {cls.__qualname__} too"

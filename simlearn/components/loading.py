@@ -181,7 +181,7 @@ class Loading:
         file = self.root / where / COMPONENT_FILE
         if not all(may_be_changed(type(component), name) for name in changed):
             raise UntrustedError(f"{file} sets {changed!r:.200}, which no saved component of that class does")
-        reader = ArgumentReader(_no_part, {}, SIMLEARN_ONLY, file)
+        reader = ArgumentReader(_no_part, {}, self._resolver, file)
         for name, content in changed.items():
             value = reader.decode(content)
             if not is_plain(value):

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import math
+import sys
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodDescriptorType
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from simlearn.components.code import is_framework
+from simlearn.components.torch_layers import SETTINGS
 from simlearn.files.errors import LoadError, UntrustedError
 
 _OWN_MODULES = ("simlearn.encoders", "simlearn.heads", "simlearn.losses", "simlearn.scoring")
 _BUILT_IN = frozenset("str.lower str.upper str.casefold str.strip str.split str.splitlines len list tuple str".split())
-_COMPUTING = ("torch.nn.functional", "torch._C._nn", "torch")
-"""Where the functions of torch.nn.functional are defined; its helpers are elsewhere."""
+_COMPUTING = {"torch.nn": nn, "torch.nn.functional": functional, "torch": torch, "math": math}
 _CALLABLES = (type, FunctionType, BuiltinFunctionType, MethodDescriptorType)
 _Class = TypeVar("_Class")
 
@@ -77,12 +81,29 @@ class ClassResolver:
         if module == "builtins" and name in _BUILT_IN:
             owner, _, method = name.partition(".")
             return getattr(getattr(builtins, owner), method) if method else getattr(builtins, name)
-        if (function := _of_torch(module, name)) is not None:
+        if (function := _computing(module, name)) is not None:
             return function
         found = self._found(module, name, file)
         if not isinstance(found, _CALLABLES) or not self._may_use(found, module):
             raise _untrusted(module, name, file)
         return found
+
+    def resolve_enumeration(self, entry: Any, file: str | Path) -> type[Enum]:
+        """The enumeration whose member is an argument: one of the caller's, or simlearn's `Distance`.
+
+        Args:
+            entry: what the file says.
+            file: where the entry stands, for the errors.
+
+        Raises:
+            UntrustedError: when it is none of these.
+            LoadError: when the entry names none, or a trusted module is not installed.
+        """
+        from simlearn.distances import Distance
+
+        if entry == {"module": Distance.__module__, "class": Distance.__name__}:
+            return Distance
+        return self.resolve(entry, Enum, file)
 
     def _found(self, module: str, name: str, file: str | Path) -> Any:
         try:
@@ -145,26 +166,47 @@ def _untrusted(module: str, name: str, file: str | Path) -> UntrustedError:
     )
 
 
-def _of_torch(module: str, name: str) -> Any:
-    """A function of torch that makes tensors of tensors and does nothing else, as `torch.load` would."""
+def _computing(module: str, name: str) -> Any:
+    """A function that makes numbers of numbers and does nothing else, as `torch.load` would; or a layer's class."""
     if name.startswith("_") or name.endswith("_"):
         return None
-    if module == "torch.nn.functional":
-        found = getattr(functional, name, None)
-        is_one = getattr(found, "__module__", None) in _COMPUTING
-    else:
-        found = getattr(torch, name, None) if module == "torch" else None
+    found = getattr(_COMPUTING[module], name, None) if module in _COMPUTING else None
+    if module == "torch.nn":
+        return found if found in SETTINGS else None
+    if module == "torch":
         is_one = hasattr(torch.Tensor, name) or name in torch.functional.__all__
+    else:
+        is_one = getattr(found, "__module__", None) in ("torch.nn.functional", "torch._C._nn", "torch", "math")
     return found if is_one and isinstance(found, (FunctionType, BuiltinFunctionType)) else None
 
 
-def torch_function_entry(function: Any) -> dict[str, str] | None:
-    """How a file names a function of torch that only computes; None for others."""
-    name = str(getattr(function, "__name__", ""))
-    for module in ("torch.nn.functional", "torch"):
-        if _of_torch(module, name) is function:
-            return {"module": module, "class": name}
-    return None
+def function_entry(value: Any, name: str) -> dict[str, str]:
+    """How a file names a function or class that others can import.
+
+    Args:
+        value: the function.
+        name: of the argument, for the error.
+
+    Raises:
+        TypeError: for a lambda, and for a function made within another one.
+    """
+    called = str(getattr(value, "__name__", ""))
+    for room in _COMPUTING:
+        if _computing(room, called) is value:
+            return {"module": room, "class": called}
+    owner = getattr(value, "__objclass__", None)
+    module = getattr(value, "__module__", None) or getattr(owner, "__module__", None)
+    found: Any = sys.modules.get(str(module))
+    for part in str(value.__qualname__).split("."):
+        found = getattr(found, part, None)
+    if found is not value and module != "__main__":
+        raise TypeError(
+            f"{name} is the function {value.__qualname__}, which has no name to find it again by (a lambda, or one "
+            "made within another function); define it at the top of a module"
+        )
+    if "<" in value.__qualname__:
+        raise TypeError(f"{name} is {value.__qualname__}, which no file can name; define it at the top of a module")
+    return {"module": str(module), "class": str(value.__qualname__)}
 
 
 def own_class(name: Any, base: type[_Class]) -> type[_Class] | None:
@@ -189,7 +231,7 @@ def check_class(cls: type) -> None:
             raise TypeError(
                 f"{cls.__name__} is a class of simlearn that nothing loads; save the component that holds it"
             )
-    elif is_framework(cls.__module__):
+    elif is_framework(cls.__module__) or cls.__module__.partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
         raise TypeError(
             f"a {cls.__module__}.{cls.__qualname__} cannot be saved without pickle; wrap it in a class of your own "
             "that makes it of numbers and text"

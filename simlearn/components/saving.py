@@ -86,7 +86,7 @@ class Saving:
         if is_abstract(type(component)):
             raise TypeError(f"{type(component).__qualname__} is abstract: it leaves open {type(component).required}")
         if self._saves_itself(component):
-            check_own_saving(type(component))
+            check_own_saving(component)
             if isinstance(component, nn.Module):
                 self._tie(component.state_dict(keep_vars=True), place, planned)
             return

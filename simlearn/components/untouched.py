@@ -58,7 +58,7 @@ def untouched(arguments: Iterable[Any]) -> Iterator[None]:
                 _restore(value, content)
                 vars(module)[name] = value
         for tensor, data, wants_gradient in states:
-            if tensor.data_ptr() != data.data_ptr():
+            if _memory(tensor) != _memory(data):
                 tensor.data = data
             if tensor.is_leaf and tensor.requires_grad != wants_gradient:
                 tensor.requires_grad_(wants_gradient)

@@ -1,11 +1,12 @@
 """Arguments as JSON: numbers, text and containers as they are, everything else under a name that starts with `$`.
 
 =============  =================================================================================================
-`$tuple`       a tuple; `$set`, `$dict` (keys that are no text), `$bytes`, `$path`, `$dtype`, `$scalar` likewise
+`$tuple`       a tuple; `$set`, `$frozenset`, `$dict` (keys that are no text), `$bytes`, `$path`, `$dtype`, `$scalar`
 `$array`       an array of numpy, in `arguments.safetensors`; `$tensor` one of torch, `$parameter` likewise
 `$layer`       a layer of torch.nn
 `$part`        an object with a folder of its own, below the same root
 `$function`    a function or class by its name, which loading must be given or trust; `$partial` with arguments
+`$member`      a member of an enumeration, by the name of its class and its value; `$named` a named tuple, likewise
 =============  =================================================================================================
 """
 
@@ -15,7 +16,6 @@ import base64
 import functools
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path, PurePath
@@ -26,8 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simlearn.components.resolver import ClassResolver, torch_function_entry
+from simlearn.components.resolver import ClassResolver, function_entry
 from simlearn.components.torch_layers import SETTINGS, build, describe
+from simlearn.components.weights import check_kinds
 from simlearn.files import LoadError
 
 AddPart = Callable[[Any, str], str]
@@ -59,19 +60,23 @@ class ArgumentWriter:
             ValueError: for NaN and infinity.
         """
         if isinstance(value, Enum):
-            return self.encode(value.value, name)
-        if value is None or isinstance(value, (bool, str)) or type(value) is int:
+            return {"$member": [function_entry(type(value), name), self.encode(value.value, name)]}
+        if value is None or type(value) in (bool, int, str):
             return value
+        if isinstance(value, np.str_):
+            return str(value)
         if type(value) is float:
             if not math.isfinite(value):
-                raise ValueError(f"{name} is {value}, which JSON does not hold")
+                raise ValueError(f"{name} is {value}, which JSON does not hold; give a finite number")
             return value
         if isinstance(value, list) and type(value) is list:
             return self._all(value, name)
         if type(value) is tuple:
             return {"$tuple": self._all(value, name)}
+        if isinstance(value, tuple) and hasattr(type(value), "_fields"):
+            return {"$named": [function_entry(type(value), name), self._all(value, name)]}
         if type(value) in (set, frozenset):
-            return {"$set": self._all(sorted(value, key=repr), name)}
+            return {f"${type(value).__name__}": self._all(sorted(value, key=repr), name)}
         if type(value) is dict:
             return self._mapping(value, name)
         if isinstance(value, bytes):
@@ -89,7 +94,7 @@ class ArgumentWriter:
             given = self._all(value.args, f"{name}/arguments"), self._mapping(value.keywords, f"{name}/arguments")
             return {"$partial": [function, *given]}
         if isinstance(value, (FunctionType, BuiltinFunctionType, MethodDescriptorType, type)):
-            return {"$function": _named(value, name)}
+            return {"$function": function_entry(value, name)}
         if type(value) in SETTINGS:
             return self._layer(value)
         if type(value) is nn.Sequential:
@@ -129,9 +134,9 @@ class ArgumentWriter:
             if value.dtype.hasobject or value.dtype.kind not in "biufc" or isinstance(value, np.ma.MaskedArray):
                 raise TypeError(f"{name} is an array of {value.dtype}, which safetensors does not hold")
             native = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("="))
-            tensor = torch.from_numpy(native.reshape(value.shape).copy())
-        else:
-            tensor = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            value = torch.from_numpy(native.reshape(value.shape).copy())
+        check_kinds("an argument", {name: value})
+        tensor = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         key = name.replace("/", ".")
         self._arrays[key] = tensor
         kind = "$array" if is_numpy else "$parameter" if isinstance(value, nn.Parameter) else "$tensor"
@@ -179,9 +184,13 @@ class ArgumentReader:
             raise LoadError(f"{self._file}: {content!r:.200} is no argument that was saved: {why}") from None
 
     def _special(self, kind: str, told: Any) -> Any:
-        if kind in ("$tuple", "$set", "$layers"):
-            items = [self.decode(item) for item in told]
-            return nn.Sequential(*items) if kind == "$layers" else (tuple if kind == "$tuple" else set)(items)
+        if kind in _CONTAINERS:
+            return _CONTAINERS[kind]([self.decode(item) for item in told])
+        if kind == "$layers":
+            return nn.Sequential(*(self.decode(item) for item in told))
+        if kind == "$named":
+            cls, items = told
+            return self._resolver.resolve(cls, tuple, self._file)(*(self.decode(item) for item in items))
         if kind == "$dict":
             return {self.decode(key): self.decode(value) for key, value in told}
         if kind == "$bytes":
@@ -203,6 +212,9 @@ class ArgumentReader:
             return self._get_part(told)
         if kind == "$function":
             return self._resolver.resolve_function(told, self._file)
+        if kind == "$member":
+            cls, member = told
+            return self._resolver.resolve_enumeration(cls, self._file)(self.decode(member))
         if kind == "$partial":
             function, arguments, keywords = (self.decode(item) for item in told)
             return functools.partial(function, *arguments, **keywords)
@@ -223,6 +235,8 @@ class ArgumentReader:
 
 
 _DTYPES = {str(value).removeprefix("torch."): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
+
+_CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {"$tuple": tuple, "$set": set, "$frozenset": frozenset}
 
 _SCALARS = {np.dtype(kind).str: kind for kind in np.sctypeDict.values() if np.dtype(kind).kind in "biufc"}
 
@@ -266,22 +280,3 @@ def folder_names(keys: list[str]) -> dict[str, str]:
     if plain and len({key.lower() for key in keys}) == len(keys):
         return {key: key for key in keys}
     return {key: str(number) for number, key in enumerate(keys)}
-
-
-def _named(value: Any, name: str) -> dict[str, str]:
-    """How a file names a function or class that others can import."""
-    if (entry := torch_function_entry(value)) is not None:
-        return entry
-    owner = getattr(value, "__objclass__", None)
-    module = getattr(value, "__module__", None) or getattr(owner, "__module__", None)
-    found: Any = sys.modules.get(str(module))
-    for part in str(value.__qualname__).split("."):
-        found = getattr(found, part, None)
-    if found is not value and module != "__main__":
-        raise TypeError(
-            f"{name} is the function {value.__qualname__}, which has no name to find it again by (a lambda, or one "
-            "made within another function); define it at the top of a module"
-        )
-    if "<" in value.__qualname__:
-        raise TypeError(f"{name} is {value.__qualname__}, which no file can name; define it at the top of a module")
-    return {"module": str(module), "class": str(value.__qualname__)}

@@ -63,6 +63,10 @@ def check_kinds(owner: str, state: Mapping[str, Any]) -> None:
             raise TypeError(
                 f"{owner} keeps {name!r} as a sparse tensor, which safetensors does not hold; make it dense"
             )
+        if tensor.is_meta:
+            raise TypeError(f"{owner} keeps {name!r} on the meta device, where it has no numbers; give it some")
+        if tensor.dtype in (torch.complex128, torch.complex32):
+            raise TypeError(f"{owner} keeps {name!r} as {tensor.dtype}, which safetensors does not hold; use complex64")
 
 
 def holds_nan(tensor: Tensor) -> bool:
