@@ -85,4 +85,9 @@ def main() -> None:
     vectors: np.ndarray = served.encode(["text"])
     tensor: Tensor = served.encode(["text"], to_numpy=False)
     ranked: list[tuple[int, float]] = served.rank("query", ["first", "second"], top_k=1)
+    qrels = simlearn.Qrels(torch.tensor([0, 1]), torch.tensor([0]))
+    evaluator: simlearn.BaseEvaluator = simlearn.RetrievalEvaluator(["a"], ["b"], {0: [0]})
+    report: simlearn.EvaluationReport = simlearn.evaluate(evaluator, model=served)
+    simlearn.TripletLos()  # type: ignore[attr-defined]  # strict: an error here if the checker took it for a name
+    print(report, qrels)
     print(vectors.shape, tensor.shape, ranked, served.encode_query("query").shape)
