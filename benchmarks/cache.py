@@ -177,9 +177,6 @@ class LengthEncoder(Encoder):
     def forward(self, batch: Tensor) -> Tensor:
         return batch[:, None].expand(-1, DIMENSION)
 
-    def get_config_dict(self) -> dict[str, Any]:
-        return {}
-
 
 def _lengths(texts: list[str]) -> Tensor:
     return torch.tensor([float(len(text)) for text in texts])

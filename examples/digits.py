@@ -57,9 +57,6 @@ class PixelEncoder(Encoder):
     def forward(self, batch: Tensor) -> Tensor:
         return self.layers(batch)
 
-    def get_config_dict(self) -> dict[str, Any]:
-        return {"embedding_size": self.size}
-
 
 def stack_pictures(pictures: list[np.ndarray]) -> Tensor:
     """(N, 1, 8, 8) in [0, 1]."""
