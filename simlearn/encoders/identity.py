@@ -12,8 +12,8 @@ from simlearn.encoders.towers import Part, TowerCollator
 def identity(part: Part, encoder: Encoder, autocast: torch.dtype | None = None) -> str:
     """32 hexadecimal digits that change with anything that decides what a part's encoder says of an object.
 
-    That is the encoder's fingerprint (see `Component.fingerprint`), the prompt, the precision, and the collate function
-    with what it holds.
+    That is the encoder's fingerprint (see `Component.fingerprint`), the prompt, the precision, and the functions that
+    collate objects and extract their meta, with what these hold.
 
     Args:
         part: a place in a tower.
@@ -23,7 +23,8 @@ def identity(part: Part, encoder: Encoder, autocast: torch.dtype | None = None) 
     Raises:
         CannotTellError: for an encoder of which something cannot be told.
     """
-    collate = TowerCollator.of((part,), {part.encoder: encoder}).collate_fns[0]
+    collator = TowerCollator.of((part,), {part.encoder: encoder})
+    collate = collator.collate_fns[0]
     # Collate functions of simlearn hold only what their encoders tell.
     told = None if type(collate).__module__.startswith("simlearn.") else collate
-    return Teller().tell([encoder, told, part.prompt, autocast]).hex()
+    return Teller().tell([encoder, told, collator.meta_extractors[0], part.prompt, autocast]).hex()

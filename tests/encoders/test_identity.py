@@ -101,3 +101,28 @@ def test_any_callable_may_collate(collate: Any, tmp_path: Path) -> None:
     encoder = encoder_of(CODE, tmp_path / "users.py")
     encoder.get_collate_fn = lambda: collate  # type: ignore[method-assign]
     assert len(identity(PART, encoder)) == 32
+
+
+def test_what_the_collate_function_binds_and_the_meta_extractor_count(tmp_path: Path) -> None:
+    bound = CODE.replace("return collate", "return functools.partial(collate, scale=SCALE)")
+    bound = bound.replace("import torch", "import torch, functools\nSCALE = 1")
+    extracting = CODE + "\n    def extract_meta(self, objects):\n        return [{'n': len(one)} for one in objects]\n"
+    found = [
+        identity(PART, encoder_of(code, tmp_path / f"users_{number}.py"))
+        for number, code in enumerate(
+            [
+                bound,
+                bound.replace("SCALE = 1", "SCALE = 2"),
+                extracting,
+                extracting.replace("len(one)", "len(one) + 1"),
+            ]
+        )
+    ]
+    assert len(set(found)) == 4
+
+
+def test_an_attribute_that_is_set_later_counts(tmp_path: Path) -> None:
+    encoder = encoder_of(CODE, tmp_path / "users.py")
+    first = identity(PART, encoder)
+    encoder.factor = 3.0  # type: ignore[assignment]
+    assert identity(PART, encoder) != first
