@@ -36,6 +36,8 @@ class Component:
     """Names that a class has to define; one that leaves them as the base has them is abstract."""
     part_base: ClassVar[type] = object
     """What the class of every part must derive from."""
+    opened_by_name: ClassVar[tuple[str, ...]] = ()
+    """Arguments that may name a model that lies elsewhere. A file never does: loading would go and get it."""
     version_1_prefix: ClassVar[str] = ""
     """What the names of tensors begin with that format version 1 left out."""
 

@@ -140,6 +140,9 @@ class Loading:
             is_old = entry["format_version"] == 1 and hasattr(cls, "from_version_1")
             if is_old:
                 config = fitting(lambda: cls.from_version_1(config, folder, where), cls, file)()
+            for name in getattr(cls, "opened_by_name", ()):
+                if _is_name(config.get(name)):
+                    raise UntrustedError(f"{file} asks for {name}={config[name]!r:.200}, which lies elsewhere")
             base = getattr(cls, "part_base", object)
             parts = {name: self.load(_inside(name, file), base) for name in dict.fromkeys(parts_named(config))}
             arrays = self._arrays(cls, folder / ARRAYS_FILE)
@@ -181,7 +184,7 @@ class Loading:
         file = self.root / where / COMPONENT_FILE
         if not all(may_be_changed(type(component), name) for name in changed):
             raise UntrustedError(f"{file} sets {changed!r:.200}, which no saved component of that class does")
-        reader = ArgumentReader(_no_part, {}, self._resolver, file)
+        reader = ArgumentReader({}.__getitem__, {}, self._resolver, file)  # which has neither parts nor arrays
         for name, content in changed.items():
             value = reader.decode(content)
             if not is_plain(value):
@@ -212,6 +215,12 @@ def _checked(entry: dict[str, Any], file: Path) -> dict[str, Any]:
     return entry
 
 
+def _is_name(content: Any) -> bool:
+    """Whether what should be a part is told in another way, such as its name."""
+    is_json = content is not None and isinstance(content, (str, int, float, list, dict))
+    return is_json and not (isinstance(content, dict) and content.keys() == {"$part"})
+
+
 def _is_pair(told: Any) -> bool:
     return isinstance(told, list) and len(told) == 2 and all(isinstance(one, str) for one in told)
 
@@ -220,10 +229,6 @@ def _is_alike(old: Tensor, tensor: Tensor) -> bool:
     """What the constructor made, of which no file had numbers, may still be of another precision."""
     is_number = old.is_floating_point() and tensor.is_floating_point()
     return old.shape == tensor.shape and (old.dtype == tensor.dtype or is_number)
-
-
-def _no_part(where: str) -> Any:
-    raise LoadError(f"{where!r:.100} cannot be set after construction")
 
 
 def component_entries(path: str | Path) -> dict[Path, dict[str, Any]]:

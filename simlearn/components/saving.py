@@ -65,8 +65,8 @@ class Saving:
         self._planned: dict[str, _Planned] = {}
         self._tensors: dict[Place, tuple[str, str]] = {}
         self._memories: dict[int, tuple[str, str]] = {}
-        for place, component in components.items():
-            self._plan(component, place)
+        for place in sorted(components):  # what is shared lies at the same place, whoever is named first
+            self._plan(components[place], place)
 
     def write(self) -> None:
         """Write all folders."""

@@ -200,7 +200,10 @@ class ArgumentReader:
         if kind == "$dtype":
             return _DTYPES[told]
         if kind == "$scalar":
-            return _SCALARS[told[0]](self.decode(told[1]))
+            scalar = _SCALARS[told[0]](self.decode(told[1]))
+            if not isinstance(scalar, np.generic):
+                raise TypeError(f"it is a {type(scalar).__name__}")
+            return scalar
         if kind in ("$array", "$tensor", "$parameter"):
             tensor = self._arrays[told]
             if kind == "$parameter":
@@ -225,6 +228,8 @@ class ArgumentReader:
             if told not in range(len(self._layers)):
                 raise ValueError(f"layer {told} must repeat an earlier one, there are {len(self._layers)}")
             return self._layers[told]
+        if len(self._layers) >= _MOST_LAYERS:
+            raise ValueError(f"there are more than {_MOST_LAYERS:,} layers, which no head has")
         if not isinstance(told, dict):
             raise TypeError(f"a layer must be an object, got {told!r:.100}")
         try:
@@ -233,6 +238,8 @@ class ArgumentReader:
             raise ValueError(str(error)) from None
         return self._layers[-1]
 
+
+_MOST_LAYERS = 10_000
 
 _DTYPES = {str(value).removeprefix("torch."): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -42,6 +42,8 @@ class FasttextEncoder(Encoder):
         TypeError: when there is no `get_tokens`, or it is an instance method.
         ValueError: for other aggregations, or a file that only `from_gensim` may open.
     """
+
+    opened_by_name: ClassVar[tuple[str, ...]] = ("vectors",)
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -48,6 +48,8 @@ class ImageEncoder(Encoder):
             weights.
         ImportError: without Pillow.
     """
+
+    opened_by_name: ClassVar[tuple[str, ...]] = ("model",)
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class TextEncoder(Encoder):
         TypeError: for another kind of model, such as a cross-encoder.
         ValueError: for a `max_length` that the model cannot have.
     """
+
+    opened_by_name: ClassVar[tuple[str, ...]] = ("model",)
 
     def __init__(
         self,
