@@ -15,7 +15,7 @@ from simlearn.components.loading import Loading
 from simlearn.components.resolver import SIMLEARN_ONLY, ClassResolver
 from simlearn.components.saving import Saving, unknown
 from simlearn.components.state import attributes_of
-from simlearn.components.structure import Structure, structure_of, tensors_of
+from simlearn.components.structure import alterations, structure_of, tensors_of
 from simlearn.components.telling import Teller
 
 _Own = TypeVar("_Own", bound="Component")
@@ -113,8 +113,7 @@ class Component:
             told |= {f"argument {name}": value for name, value in self.arguments().items()}
             told |= {name: value for name, value in structure.items() if name.startswith(("module ", "hook "))}
         elif isinstance(self, nn.Module):
-            inner = [(name, one) for name, one in self.named_modules() if not is_framework(type(one).__module__)]
-            told |= {f"module {name}": Structure(one) for name, one in inner}
+            told |= alterations(self)
         # Unless somebody has put something else in the place of a method.
         changed = {name: value for name, value in vars(self).items() if callable(getattr(kind, name, None))}
         return {**told, "settings": text, **changed}

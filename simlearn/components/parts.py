@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import functools
 import os
@@ -22,7 +23,7 @@ from simlearn.components import hugging_face
 from simlearn.components.code import code_of, home_of, is_library
 from simlearn.components.memories import GONE, Changes, written
 from simlearn.components.reads import references
-from simlearn.components.state import attributes_of, class_members
+from simlearn.components.state import attributes_of, class_members, slots_of
 from simlearn.components.tensors import BY_NAME, array_parts
 from simlearn.hashing import content_key
 
@@ -209,7 +210,8 @@ def object_parts(value: Any, called: frozenset[str]) -> Iterator[Any]:
 
 def _reduced_parts(value: Any, called: frozenset[str]) -> Iterator[Any]:
     try:
-        reduced = value.__reduce_ex__(4)
+        reduce = copyreg.dispatch_table.get(type(value))
+        reduced = value.__reduce_ex__(4) if reduce is None else reduce(value)
     except Exception as error:  # a reduction may raise anything, as pickle's users know
         raise RefusedError(value, error) from None
     own = getattr(value, "__dict__", {})
@@ -224,11 +226,15 @@ def _reduced_parts(value: Any, called: frozenset[str]) -> Iterator[Any]:
     make, arguments, *rest = reduced
     yield from ("object", Inner(make), Inner(arguments))
     state, *items = (*rest, None, None, None)[:3]
-    named = _state_names(state)
-    if named is not None and (told := attributes_of(value, called)).keys() | own.keys() >= named:
-        yield Named({name: one for name, one in told.items() if name in named})
-    else:
+    stored = _stored(state)
+    if stored is None:
         yield Inner(state)
+    else:  # as they are, but for what its methods count and remember
+        told, kept = attributes_of(value, called), {**own, **slots_of(value)}
+        same = {name for name, one in stored.items() if name in kept and kept[name] is one}
+        yield Named(
+            {name: told[name] if name in same else stored[name] for name in stored.keys() - (same - told.keys())}
+        )
     yield from (Inner(list(more)) for more in items if more is not None)
 
 
@@ -248,9 +254,9 @@ def _remaining(changed: Changes, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in left.items() if value is not GONE}
 
 
-def _state_names(state: Any) -> set[str] | None:
-    """The names of attributes that a state holds, those of slots among them; None for another kind of state."""
+def _stored(state: Any) -> dict[str, Any] | None:
+    """The attributes that a state holds, those of slots among them; None for another kind of state."""
     parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
     if state is None or not all(part is None or isinstance(part, Mapping) for part in parts):
         return None
-    return {str(name) for part in parts for name in part or ()}
+    return {str(name): value for part in parts for name, value in (part or {}).items()}

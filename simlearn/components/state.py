@@ -48,7 +48,7 @@ def attributes_of(obj: Any, called: frozenset[str] = frozenset()) -> dict[str, A
     """
     cls: Any = type(obj)
     memories = memories_of(cls, called)
-    found = {**_slots(obj), **getattr(obj, "__dict__", {})}
+    found = {**slots_of(obj), **getattr(obj, "__dict__", {})}
     internals = INTERNALS if isinstance(obj, nn.Module) else {"_given"}
     told, is_replaced = {}, False
     for name, value in found.items():
@@ -129,7 +129,7 @@ def class_members(cls: Any) -> dict[str, Any]:
     left = {
         name: memories.remaining(name, value)
         for name, value in vars(cls).items()
-        if name not in _CLASS_INTERNALS and not _is_slot(value)
+        if name not in _CLASS_INTERNALS and not _is_slot(value) and not _is_pydantics(name)
     }
     members = {name: value for name, value in left.items() if value is not GONE and not _is_generated(name, value)}
     if "__dataclass_fields__" in vars(cls):
@@ -148,7 +148,8 @@ def _field(field: Any) -> list[Any]:
     return [field.name, *defaults, field.init, field.compare]
 
 
-def _slots(obj: Any) -> dict[str, Any]:
+def slots_of(obj: Any) -> dict[str, Any]:
+    """The attributes that an object keeps in slots, by name."""
     found: dict[str, Any] = {}
     for base in type(obj).__mro__:
         if "__slots__" in vars(base):
@@ -160,6 +161,11 @@ def _slots(obj: Any) -> dict[str, Any]:
 
 def _is_slot(value: Any) -> bool:
     return inspect.ismemberdescriptor(value) or inspect.isgetsetdescriptor(value)
+
+
+def _is_pydantics(name: str) -> bool:
+    """Whether pydantic has compiled it from a class's fields, which say the same."""
+    return name == "__signature__" or (name.startswith("__pydantic_") and name != "__pydantic_fields__")
 
 
 def _is_own_code(value: Any) -> bool:

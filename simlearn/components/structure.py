@@ -33,15 +33,15 @@ def structure_of(module: nn.Module) -> dict[str, Any]:
 
 
 def alterations(module: nn.Module) -> dict[str, Any]:
-    """What somebody has changed within a module whose configuration tells the rest, by name.
+    """What somebody has changed of a module whose configuration tells the rest, by name.
 
     That is hooks, methods that attributes shadow, and modules of classes that are nobody's library.
     """
     told: dict[str, Any] = {}
     for name, inner in module.named_modules():
+        told |= {f"hook {name}{kind}": value for kind, value in internal_hooks(inner).items()}
         if inner is module:
             continue
-        told |= {f"hook {name}{kind}": value for kind, value in internal_hooks(inner).items()}
         if not is_framework(type(inner).__module__):
             told[f"module {name}"] = Structure(inner)
         for key, value in vars(inner).items():

@@ -27,4 +27,11 @@ def identity(part: Part, encoder: Encoder, autocast: torch.dtype | None = None) 
     collate = collator.collate_fns[0]
     # Collate functions of simlearn hold only what their encoders tell.
     told = None if type(collate).__module__.startswith("simlearn.") else collate
-    return Teller().tell([encoder, told, collator.meta_extractors[0], part.prompt, autocast]).hex()
+    parts = {
+        "encoder": encoder,
+        "collate function": told,
+        "meta extractor": collator.meta_extractors[0],
+        "prompt": part.prompt,
+        "autocast": autocast,
+    }
+    return Teller().tell(parts).hex()

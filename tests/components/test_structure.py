@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from sentence_transformers.sentence_transformer.modules import Pooling
+from tiny_models import tiny_sentence_transformer
 from torch import nn
 from transformers import BertConfig, BertModel
 
+from simlearn import TextEncoder
 from simlearn.components import Teller
 from simlearn.components.structure import Structure, structure_of, tensors_of
 
@@ -99,3 +102,19 @@ def test_tensors_are_all_that_a_module_holds() -> None:
     assert isinstance(structure_of(nn.Sequential(module))["module 0"], Structure)
     meta = nn.Linear(2, 2, device="meta")
     assert told(meta) == told(nn.Linear(2, 2, device="meta")) != told(nn.Linear(2, 3, device="meta"))
+
+
+def test_what_was_changed_within_simlearns_own_encoders_is_seen(tmp_path: Path) -> None:
+    def encoder() -> TextEncoder:
+        torch.manual_seed(0)
+        return TextEncoder(tiny_sentence_transformer(tmp_path))
+
+    first = encoder().fingerprint()
+    assert encoder().fingerprint() == first
+    hooked = encoder()
+    hooked.model[0].register_forward_hook(lambda module, inputs, output: output)
+    outside = encoder()
+    outside.register_forward_hook(lambda module, inputs, output: output * 2)
+    shadowed = encoder()
+    shadowed.model[1].forward = lambda features: features
+    assert len({first, *(one.fingerprint() for one in (hooked, outside, shadowed))}) == 4
