@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from simlearn.components.state import INTERNALS
+from simlearn.components.untouched import ReadOnly
 from simlearn.components.weights import (
     WEIGHTS_FILE,
     Header,
@@ -51,11 +52,13 @@ def build_with_weights(make: Callable[[], _Built], header: Header, given: Collec
     tensors = len(header.shapes) + len(header.tied) + len(header.elsewhere) + len(held)
     numbers = sum(map(math.prod, header.shapes.values())) + sum(held) + header.numbers_elsewhere
     folder = header.path.parent
-    with limited(folder, tensors), torch.device("meta"):
-        built = _made(make)
-    if built is None or not _is_whole(built, header, given):
-        with limited(folder, tensors, numbers):
-            built = make()
+    # A constructor may initialise the modules that it is given, which have their weights already.
+    with ReadOnly(tensor for one in given for tensor in one.state_dict(keep_vars=True).values()):
+        with limited(folder, tensors), torch.device("meta"):
+            built = _made(make)
+        if built is None or not _is_whole(built, header, given):
+            with limited(folder, tensors, numbers):
+                built = make()
     if isinstance(built, nn.Module):
         fill(built, header, given)
     return built

@@ -184,7 +184,8 @@ class Loading:
         file = self.root / where / COMPONENT_FILE
         if not all(may_be_changed(type(component), name) for name in changed):
             raise UntrustedError(f"{file} sets {changed!r:.200}, which no saved component of that class does")
-        reader = ArgumentReader({}.__getitem__, {}, self._resolver, file)  # which has neither parts nor arrays
+        none: dict[str, Any] = {}  # neither parts nor arrays are set after construction
+        reader = ArgumentReader(none.__getitem__, none, self._resolver, file)
         for name, content in changed.items():
             value = reader.decode(content)
             if not is_plain(value):

@@ -47,7 +47,7 @@ def untouched(arguments: Iterable[Any]) -> Iterator[None]:
     is_on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     devices = list(range(torch.cuda.device_count())) if is_on_gpu else []
     try:
-        with torch.random.fork_rng(devices), _ReadOnly(tensors):
+        with torch.random.fork_rng(devices), ReadOnly(tensors):
             yield
     finally:
         np.random.set_state(numpy_state)  # noqa: NPY002
@@ -64,12 +64,16 @@ def untouched(arguments: Iterable[Any]) -> Iterator[None]:
                 tensor.requires_grad_(wants_gradient)
 
 
-class _ReadOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Leaves out what would write into the memory of some tensors."""
+class ReadOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Leaves out what would write into the memory of some tensors.
 
-    def __init__(self, tensors: Iterable[Tensor]) -> None:
+    Args:
+        tensors: which.
+    """
+
+    def __init__(self, tensors: Iterable[Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._memories = {_memory(tensor) for tensor in tensors} - {None}
+        self._memories = {_memory(one) for one in tensors if isinstance(one, Tensor)} - {None}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for place, argument in enumerate(func._schema.arguments):
