@@ -8,7 +8,8 @@ and nothing of it is imported. `check_folder` looks at every file of a folder be
 ===================  ===============================================================================================
 `component`          the base
 `arguments`          with which an object was constructed; `values` are these as JSON, `description` for people
-`telling`            what decides what an object does, as a digest; of `code`, and of an object's `state`
+`telling`            what decides what an object does, as a digest of its `parts`, its `tensors`, its `structure`,
+                     its `state` without its `memories`, and its `code` with what that `reads`
 `rebuilding`         would these arguments make the same object again?
 `saving`             objects into folders of a `layout`; `libraries` for those of other libraries
 `loading`            and back; `building` before there is memory, `weights` compared with the file's header

@@ -142,7 +142,8 @@ def built_in_parts(value: Any) -> Iterator[Any]:
     if module is not None and not is_library(module):
         raise RefusedError(value, f"it is compiled, in the module {module}")
     yield from ("built in", f"{module} {getattr(value, '__qualname__', value)}")
-    yield Inner(None if isinstance(owner, ModuleType) or is_offered else owner)
+    is_place = isinstance(owner, ModuleType) or type(owner).__name__.startswith(("PyCapsule", "pybind11_"))
+    yield Inner(None if is_place or is_offered else owner)
 
 
 def container_parts(value: Any, called: frozenset[str]) -> Iterator[Any]:

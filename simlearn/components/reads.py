@@ -74,19 +74,22 @@ def _followed(name: str, value: Any, after: _Instructions, code: CodeType) -> It
         if not isinstance(value, ModuleType) or step.opname not in _READ or not hasattr(value, step.argval):
             break
         name, inner = f"{name}.{step.argval}", getattr(value, step.argval)
-        if is_library(value.__name__) and not _is_users(inner) and not isinstance(inner, ModuleType):
+        if is_library(value.__name__) and not _is_users(inner, value.__name__) and not isinstance(inner, ModuleType):
             yield name, _environment(code) if _is_environment(inner) else ("library", value.__name__, step.argval)
             return
         value = inner
     yield name, _environment(code) if _is_environment(value) else value
 
 
-def _is_users(value: Any) -> bool:
-    """Whether somebody has put code into a library that is not the library's."""
+def _is_users(value: Any, name: str) -> bool:
+    """Whether somebody has put into a library what is not the library's, or may have chosen: code, or a number."""
     function = value.__func__ if isinstance(value, MethodType) else value
     if isinstance(function, FunctionType):
         return not is_library(home_of(function))
-    return isinstance(function, type) and not is_library(function.__module__)
+    if isinstance(function, type):
+        return not is_library(str(function.__module__))
+    # Those of Python itself say which machine this is.
+    return type(value) in (bool, int, float) and name.partition(".")[0] not in sys.stdlib_module_names
 
 
 def _is_environment(value: Any) -> bool:

@@ -79,7 +79,6 @@ def internal_hooks(module: nn.Module) -> dict[str, Any]:
     return {name: list(getattr(module, name).values()) for name in names if getattr(module, name, None)}
 
 
-@functools.lru_cache(maxsize=1024)
 def memories_of(cls: Any, called: frozenset[str] = frozenset()) -> Changes:
     """What the methods of a class change while objects are encoded: counters, memories, what is loaded when needed."""
     changes = Changes()
@@ -88,7 +87,6 @@ def memories_of(cls: Any, called: frozenset[str] = frozenset()) -> Changes:
     return changes
 
 
-@functools.lru_cache(maxsize=1024)
 def calls_of(cls: Any) -> frozenset[str]:
     """The names of the methods, of whatever object, that the methods of a class call while objects are encoded."""
     return frozenset(name for _, found in _running(cls, frozenset()) for name in found.calls)

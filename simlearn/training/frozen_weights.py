@@ -1,14 +1,17 @@
 """Frozen encoders stay out of checkpoints.
 
 Their weights are deleted when a checkpoint is saved and filled in from the live model when it is loaded, so that
-loading stays strict. A fingerprint in the checkpoint refuses a model whose frozen encoder is another one.
+loading stays strict. A fingerprint in the checkpoint refuses a model whose frozen encoder is another one. An encoder
+that cannot be told from others stays in whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+from simlearn.components import CannotTellError
 from simlearn.encoders import Encoder
 from simlearn.files import LoadError
 from simlearn.models import SimilarityModel
@@ -26,7 +29,10 @@ def remove_frozen(model: SimilarityModel, checkpoint: dict[str, Any]) -> None:
     """Take the weights of frozen encoders out of a checkpoint and leave their fingerprints."""
     state, fingerprints = checkpoint["state_dict"], {}
     for name, prefix, encoder in _frozen(model):
-        fingerprints[name] = encoder.fingerprint()
+        with suppress(CannotTellError):  # else nobody could say whose weights are missing, so they stay
+            fingerprints[name] = encoder.fingerprint()
+        if name not in fingerprints:
+            continue
         for key in [key for key in state if key.startswith(prefix)]:
             del state[key]
     checkpoint[CHECKPOINT_KEY] = fingerprints

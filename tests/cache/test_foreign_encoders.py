@@ -186,3 +186,21 @@ def test_it_is_cached_all_the_same_while_the_run_lasts(kind: CacheType, processe
     fit(model, PairsSimilarityDataLoader(pairs(8), batch_size=4), trainer=quiet_trainer(max_epochs=3, **options))
     if processes == 1:  # another process encodes in its own memory
         assert sum(encoder.encoded) == 16
+
+
+def test_a_checkpoint_beside_it_keeps_its_weights(tmp_path: Path) -> None:
+    """Nobody could say later whether another encoder's weights were filled in."""
+    encoder = Untellable()
+    encoder.register_buffer("kept", torch.arange(3.0))
+    model = Model(encoder, CacheConfig())
+    trainer = quiet_trainer(max_epochs=1)
+    fit(model, PairsSimilarityDataLoader(pairs(8), batch_size=4), trainer=trainer)
+    trainer.save_checkpoint(tmp_path / "kept.ckpt")
+
+    other = Untellable()
+    other.register_buffer("kept", torch.zeros(3))
+    longer = quiet_trainer(max_epochs=2)
+    resumed = Model(other, CacheConfig())
+    loader = PairsSimilarityDataLoader(pairs(8), batch_size=4)
+    fit(resumed, loader, trainer=longer, ckpt_path=str(tmp_path / "kept.ckpt"))
+    assert torch.equal(other.get_buffer("kept"), torch.arange(3.0))
