@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from facts import Facts
@@ -15,11 +16,29 @@ from simlearn.losses import ContrastiveLoss, MultipleNegativesRankingLoss, Softm
 Vector = list[float]
 
 
-def dot(x: Vector, y: Vector) -> float:
-    return sum(a * b for a, b in zip(x, y, strict=True))
+# What a scorer makes of a query and a document, in plain loops, and how far a distance lies above the negated score.
+_COMPARED: list[tuple[Callable[[Any, Any], float], float]] = []
+
+
+@contextmanager
+def compared_by(score: Callable[[Any, Any], float], above: float) -> Iterator[None]:
+    """Compare by a scorer in place of the losses' own distances."""
+    _COMPARED.append((score, above))
+    try:
+        yield
+    finally:
+        _COMPARED.pop()
+
+
+def dot(x: Any, y: Any) -> float:
+    """Of two vectors, or of objects with as many vectors each."""
+    return sum(dot(a, b) if isinstance(a, list) else a * b for a, b in zip(x, y, strict=True))
 
 
 def distance_of(loss: Any, x: Vector, y: Vector) -> float:
+    if _COMPARED:
+        score, above = _COMPARED[-1]
+        return above - score(x, y)
     differences = [a - b for a, b in zip(x, y, strict=True)]
     return {
         Distance.COSINE: lambda: 1 - dot(x, y) / math.sqrt(dot(x, x) * dot(y, y)),
@@ -30,6 +49,8 @@ def distance_of(loss: Any, x: Vector, y: Vector) -> float:
 
 
 def similarity_of(loss: Any, x: Vector, y: Vector) -> float:
+    if _COMPARED:
+        return _COMPARED[-1][0](x, y)
     distance = distance_of(loss, x, y)
     if loss.distance in (None, Distance.COSINE):
         return 1 - distance

@@ -43,7 +43,7 @@ class InfoNCELoss(SimilarityLoss):
         learnable_temperature: learn the logarithm of 1 / temperature with the model. The temperature never falls below
             0.01, or where it started if that is less, as in CLIP.
         symmetric: also tell the anchor of each positive from the other anchors; the mean of both directions. Groups and
-            labels are symmetric by themselves.
+            labels are symmetric by themselves: every object asks, and every object answers.
         positives: what several positives of one anchor are to each other: `"each"` is compared with the negatives only;
             `"supcon"` has the other positives in its denominator too; `"any"` takes them together.
         distance_metric_name: how embeddings compare, where the model configures no scorer; None for cosine.
@@ -94,7 +94,7 @@ class InfoNCELoss(SimilarityLoss):
         result = tiled(queries, documents, relation, scorer, self._policy, *learnt)
         if not self.symmetric or relation.is_shared:  # a shared relation is its own transpose
             return result
-        back = tiled(documents, queries, relation.transposed(), scorer, self._policy, *learnt)
+        back = tiled(documents, queries, relation.transposed(), scorer.reversed(), self._policy, *learnt)
         return LossResult((result.value + back.value) / 2, 1, result.counts)
 
     def _policy(self, scores: Tensor, positives: Tensor, negatives: Tensor, *learnt: Tensor) -> LossResult:

@@ -60,6 +60,15 @@ class MatryoshkaLoss(SimilarityLoss):
         self.takes_batch_as_negatives = inner.takes_batch_as_negatives  # type: ignore[misc]
         self.takes_memory = inner.takes_memory  # type: ignore[misc]
 
+    @property
+    def tile_bytes(self) -> int:
+        """The budget of a tile of scores, which is that of the loss."""
+        return self.loss.tile_bytes
+
+    @tile_bytes.setter
+    def tile_bytes(self, budget: int) -> None:
+        self.loss.tile_bytes = budget
+
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The sum, with the counts of the last length.
 

@@ -57,5 +57,6 @@ class MultipleNegativesRankingLoss(PairwiseLoss):
         result = tiled_loss(queries, documents, relation, scorer, policy, tile_bytes=self.tile_bytes)
         if not self.symmetric or relation.is_shared:  # a shared relation is its own transpose
             return result
-        back = tiled_loss(documents, queries, relation.transposed(), scorer, policy, tile_bytes=self.tile_bytes)
+        turned = scorer.reversed()
+        back = tiled_loss(documents, queries, relation.transposed(), turned, policy, tile_bytes=self.tile_bytes)
         return LossResult((result.value + back.value) / 2, 1, result.counts)

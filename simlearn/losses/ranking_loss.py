@@ -59,7 +59,7 @@ class Candidates(NamedTuple):
 class RankingLoss(SimilarityLoss):
     """The base of losses over rankings: implement `rank`, which is given the scores of each query's own candidates.
 
-    Only these are scored, pairwise, so that memory grows with the number of candidates. Every query weighs the same,
+    Only these are scored, so that memory grows with the number of candidates. Every query weighs the same,
     however many it has; one with fewer than two adds a zero and is counted.
     """
 
@@ -83,7 +83,7 @@ class RankingLoss(SimilarityLoss):
         rows = torch.arange(relation.n_queries, device=queries.device)
         owners = torch.repeat_interleave(rows, relation.offsets.diff(), output_size=relation.n_documents)
         with torch.autocast(queries.device.type, enabled=False):
-            scores = scorer.paired(queries.take(owners), documents)
+            scores = scorer.candidates(queries, documents, relation.offsets)
             scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
             return self.rank(Candidates(scores, relation.scores.to(scores.dtype), owners, relation.offsets))
 

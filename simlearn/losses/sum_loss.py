@@ -57,6 +57,16 @@ class SumLoss(SimilarityLoss):
         self.takes_memory = all(loss.takes_memory for loss in named.values())  # type: ignore[misc]
         self.takes_batch_as_negatives = all(loss.takes_batch_as_negatives for loss in users)  # type: ignore[misc]
 
+    @property
+    def tile_bytes(self) -> int:
+        """The budget of a tile of scores: the largest of the losses'. Setting it sets that of all of them."""
+        return max(loss.tile_bytes for _, loss in self._parts())
+
+    @tile_bytes.setter
+    def tile_bytes(self, budget: int) -> None:
+        for _, loss in self._parts():
+            loss.tile_bytes = budget
+
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The sum, and the counts of all losses."""
         total, counts = queries.values[:0].float().sum(), dict[str, Tensor]()

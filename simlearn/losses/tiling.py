@@ -56,13 +56,14 @@ def tiled_loss(
         *parameters: tensors that the policy takes besides and that get gradients, such as a temperature.
         by_distance: whether the policy takes distances instead of scores.
         tile_bytes: the budget of a tile; smaller tiles give the same result within rounding.
-        temporaries: how many fp32 matrices as large as the tile the policy and its gradient hold at once.
+        temporaries: how many fp32 matrices as large as the tile the policy and its gradient hold at once. A scorer of
+            many vectors is granted as many of what it says a tile costs (`Scorer.cells`).
 
     Returns:
         The loss and the counts over all rows; under DDP, where the relation was gathered, those of the global batch
         with this process's share of the gradient, W times as large because DDP averages.
     """
-    queries, documents = scorer.prepare(queries), scorer.prepare(documents)
+    queries, documents = scorer.prepare_queries(queries), scorer.prepare_documents(documents)
     scores_of = scorer.tile_distances if by_distance else scorer.tile
     owned = [parameter for parameter in scorer.parameters() if parameter.requires_grad]
 
@@ -75,7 +76,7 @@ def tiled_loss(
     with torch.autocast(queries.device.type, enabled=False):
         total, sums = _TiledSum.apply(  # type: ignore[no-untyped-call]
             sum_up,
-            _tiles(relation, documents.values, tile_bytes // temporaries),
+            _tiles(relation, documents.values, scorer.cells(queries, documents), tile_bytes // temporaries),
             names,
             owned,
             queries.values,
@@ -116,22 +117,28 @@ def mine_hardest(
     Returns:
         Columns (N,) int64, of which those of queries without any mean nothing.
     """
-    queries, documents = scorer.prepare(queries), scorer.prepare(documents)
-    parts = []
-    for rows in _tiles(replace(relation, shares=()), documents.values, tile_bytes // _TEMPORARIES):
+    queries, documents = scorer.prepare_queries(queries), scorer.prepare_documents(documents)
+    cells = scorer.cells(queries, documents)
+    # Written in place: a small result that stayed behind each tile kept the allocator from using its memory again.
+    columns = torch.zeros(2, len(queries), dtype=torch.long, device=queries.device)
+    has = torch.zeros(2, len(queries), dtype=torch.bool, device=queries.device)
+    for rows in _tiles(replace(relation, shares=()), documents.values, cells, tile_bytes // _TEMPORARIES):
         distances = scorer.tile_distances(queries.take(rows), documents)
         positives, negatives = relation.positives(rows), relation.negatives(rows)
-        farthest = distances.masked_fill(~positives, -torch.inf).argmax(1)
-        nearest = distances.masked_fill(~negatives, torch.inf).argmin(1)
-        parts.append(Hardest(farthest, nearest, positives.any(1), negatives.any(1)))
-    return Hardest(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+        columns[0, rows] = distances.masked_fill(~positives, -torch.inf).argmax(1)
+        columns[1, rows] = distances.masked_fill(~negatives, torch.inf).argmin(1)
+        has[0, rows], has[1, rows] = positives.any(1), negatives.any(1)
+    return Hardest(*columns, *has)
 
 
-def _tiles(relation: Relation, columns: Tensor, matrix_bytes: int) -> list[slice]:
-    """The rows of each tile of this process; at least one tile, so that an empty batch has counts too."""
+def _tiles(relation: Relation, columns: Tensor, cells: int, matrix_bytes: int) -> list[slice]:
+    """The rows of each tile of this process; at least one tile, so that an empty batch has counts too.
+
+    `cells` are the floats that the scorer holds for one pair, and holds anew for each step of its gradient.
+    """
     share = rank() if relation.copies > 1 else 0  # not gathered: every row is this process's own
     first, last = (relation.n_queries * edge // relation.copies for edge in (share, share + 1))
-    row_bytes = max(1, relation.n_documents) * max(4, columns.element_size())
+    row_bytes = max(1, relation.n_documents) * cells * max(4, columns.element_size())
     step = max(1, matrix_bytes // row_bytes)
     return [slice(start, min(start + step, last)) for start in range(first, max(last, first + 1), step)]
 

@@ -51,11 +51,12 @@ def rank_candidates(
     scores = torch.full((len(queries), width), -torch.inf, device=queries.device)
     indices = torch.full((len(queries), width), -1, dtype=torch.long, device=queries.device)
     with torch.autocast(queries.device.type, enabled=False):
-        prepared = scorer.prepare(queries)
+        prepared = scorer.prepare_queries(queries)
         for row, rows in enumerate(torch.split(lists.rows.to(documents.device), lengths)):
             if not len(rows):
                 continue
-            scored = scorer.tile(prepared.take(slice(row, row + 1)), scorer.prepare(documents.take(rows)))[0].float()
+            own = scorer.prepare_documents(documents.take(rows))
+            scored = scorer.tile(prepared.take(slice(row, row + 1)), own)[0].float()
             if bool(scored.isnan().any()):
                 raise ValueError(f"{type(scorer).__name__} gave query {row} a score of NaN for finite embeddings")
             keys = pack(scored, torch.arange(len(rows), device=scored.device))

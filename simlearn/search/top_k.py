@@ -98,7 +98,7 @@ def top_k(
     search_piece = None if backend == "torch" else _checked_backend(backend, scorer, device)
     with torch.autocast(device.type, enabled=False):
         refuse_not_finite(queries, "query")
-        queries = scorer.prepare(queries)
+        queries = scorer.prepare_queries(queries)
         kept = k if n_documents is None else max(1, min(k, n_documents))  # a k beyond M costs nothing but padding
         best = Best(len(queries), kept, places, device)
         walked = _walk(queries, documents, kept, scorer, exclusions, search_piece, best, tile_bytes)
@@ -137,7 +137,7 @@ def _walk(
             if columns.stop > MAX_DOCUMENTS or (longest and columns.stop > longest):
                 raise ValueError(f"there are more documents than {'ids' if longest else 'a search can number'}")
             refuse_not_finite(piece, "document", first)
-            piece = scorer.prepare(_move(piece, queries.device))
+            piece = scorer.prepare_documents(_move(piece, queries.device))
             if search_piece is not None:
                 _search(queries, piece, columns, k, exclusions, search_piece, best)
             else:
