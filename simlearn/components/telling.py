@@ -156,9 +156,12 @@ class Teller:
             yield Named({f"tensor {name}": tensor for name, tensor in tensors_of(module).items()})
 
     def _tensor(self, tensor: Tensor) -> Iterator[Any]:
+        try:
+            made_of = list(tensor_parts(tensor))
+        except TypeError as error:
+            raise RefusedError(tensor, error) from None
         yield "tensor"
-        for part in tensor_parts(tensor):
-            yield Inner(part) if isinstance(part, Tensor) else part
+        yield from (Inner(part) if isinstance(part, Tensor) else part for part in made_of)
         if type(tensor) not in PLAIN_TENSORS:  # others have attributes that only libraries read
             yield from (Inner(type(tensor)), Named(vars(tensor)))
 

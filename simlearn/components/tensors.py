@@ -13,7 +13,7 @@ from torch import Tensor, nn
 BY_NAME = (torch.dtype, torch.layout, torch.memory_format, np.dtype)
 """Classes whose objects are their names."""
 
-PLAIN_TENSORS = (Tensor, nn.Parameter, nn.Buffer, nn.UninitializedParameter, nn.UninitializedBuffer)
+PLAIN_TENSORS = (Tensor, nn.Parameter, nn.Buffer)
 """Classes of tensors that add nothing to their numbers."""
 
 _WHOLE = (torch.per_tensor_affine, torch.per_tensor_symmetric)
@@ -21,8 +21,9 @@ _WHOLE = (torch.per_tensor_affine, torch.per_tensor_symmetric)
 
 def tensor_key(tensor: Tensor) -> Any:
     """What is equal for tensors that are read as one: views of one memory; what has no memory is itself."""
-    has_memory = tensor.layout is torch.strided and not (tensor.is_meta or tensor.is_quantized or tensor.is_nested)
-    if not has_memory or not tensor.numel() or type(tensor) not in PLAIN_TENSORS:
+    if type(tensor) not in PLAIN_TENSORS or tensor.layout is not torch.strided or tensor.is_nested:
+        return id(tensor)
+    if tensor.is_meta or tensor.is_quantized or not tensor.numel():
         return id(tensor)
     is_turned = tensor.is_conj(), tensor.is_neg()
     return ("tensor", tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device, is_turned)
@@ -32,8 +33,10 @@ def tensor_parts(tensor: Tensor) -> Iterator[Any]:
     """What a tensor is made of: texts, numbers, digests, and tensors within.
 
     Raises:
-        TypeError: for a kind of tensor whose numbers cannot be read.
+        TypeError: for a tensor that has no numbers yet.
     """
+    if isinstance(tensor, (nn.UninitializedParameter, nn.UninitializedBuffer)):
+        raise TypeError("it is made when it is first used; encode something once")
     if tensor.is_nested:
         yield from ("nested", *tensor.unbind())
         return

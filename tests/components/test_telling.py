@@ -91,6 +91,7 @@ REFUSED: list[tuple[str, str, str]] = [
     ("socket", "__import__('socket').socket()", "socket"),
     ("generator", "(one for one in [1])", "generator"),
     ("database", "__import__('sqlite3').connect(':memory:')", "sqlite3.Connection"),
+    ("lazy weights", "torch.nn.LazyLinear(1).weight", "UninitializedParameter"),
     ("function of numpy", "__import__('numpy').frompyfunc(lambda x: x, 1, 1)", "ufunc"),
 ]
 
