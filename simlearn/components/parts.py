@@ -33,8 +33,8 @@ PLAIN = frozenset((type(None), bool, int, float, str, bytes))
 _SILENT = frozenset("logging threading _thread concurrent multiprocessing tqdm".split())
 """Packages whose objects decide nothing of what an encoder says."""
 
-_SHARED = ("Synchronized", "SynchronizedArray", "SynchronizedString", "SharedMemory", "ShareableList", "Future")
-"""Classes of these packages that hold values all the same."""
+_HOLDS_VALUES = ("Synchronized", "Shared", "Shareable", "Future", "Dict", "List", "Value", "Array", "Namespace")
+"""How the names of those classes of these packages begin that hold values all the same."""
 
 _NAMES = frozenset("__module__ __doc__ __name__ __qualname__ __annotations__ __type_params__".split())
 """Attributes of functions that say where they stand, and not what they do."""
@@ -132,7 +132,8 @@ def built_in_parts(value: Any) -> Iterator[Any]:
     owner, module = getattr(value, "__self__", None), getattr(value, "__module__", None)
     # What a module offers as a function, as `random.random`, has the state of the process.
     home = sys.modules.get(str(type(owner).__module__))
-    is_offered = home is not None and is_library(home.__name__) and getattr(home, _name(value), None) == value
+    offered = getattr(home, _name(value), None) if home is not None and is_library(home.__name__) else None
+    is_offered = isinstance(offered, BUILT_IN) and bool(offered == value)
     if isinstance(value, types.MethodType) and not is_offered:
         yield from ("method", Inner(value.__func__), Inner(owner))
         return
@@ -172,7 +173,7 @@ def object_parts(value: Any, called: frozenset[str]) -> Iterator[Any]:
     """
     package, name = str(type(value).__module__).partition(".")[0], type(value).__qualname__
     if isinstance(value, Enum):
-        yield from ("member", value.name or str(value.value), Inner(value.value), Inner(type(value)))
+        yield from ("member", Inner(value.value), Inner(type(value)))
         yield Named({name: one for name, one in vars(value).items() if not name.startswith("_")})
     elif (settings := hugging_face.settings_text(value)) is not None:
         yield from ("settings", Inner(type(value)), settings)
@@ -180,7 +181,7 @@ def object_parts(value: Any, called: frozenset[str]) -> Iterator[Any]:
         yield from (name, str(value))
     elif isinstance(value, torch.device) or value is os.environ or value is torch.default_generator:
         yield from ("of this machine", name)
-    elif package in _SILENT and type(value).__name__ not in _SHARED:
+    elif package in _SILENT and not type(value).__name__.startswith(_HOLDS_VALUES):
         yield from ("silent", name)
     elif isinstance(value, weakref.ref):
         yield from ("weak", Inner(value()))

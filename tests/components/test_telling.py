@@ -162,3 +162,13 @@ def test_a_fingerprint_reads_nested_objects_only_so_deep() -> None:
         value = [value]
     with pytest.raises(CannotTellError, match="nested too deep"):
         Teller().tell(value)
+
+
+def test_values_that_processes_share_are_never_passed_over(tmp_path: Path) -> None:
+    code = cls(
+        "def __init__(self):\n        super().__init__()\n        self.kept = multiprocessing.Value('d', 1.0)",
+        FORWARD,
+        before="import multiprocessing",
+    )
+    with pytest.raises(CannotTellError, match="'kept' is a multiprocessing.sharedctypes.Synchronized"):
+        encoder_of(code, tmp_path).fingerprint()
