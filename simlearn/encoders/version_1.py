@@ -17,6 +17,7 @@ from torch import nn
 from simlearn.components import Component
 from simlearn.components.arguments import parameters_of
 from simlearn.components.code import is_framework
+from simlearn.components.layout import overrides
 from simlearn.encoders.encoder import Encoder
 from simlearn.encoders.hashed_ngrams import HashedNGrams
 from simlearn.files import add_tensors
@@ -61,7 +62,10 @@ def _is_told(component: nn.Module) -> bool:
 
 
 def _settings(component: Component) -> str:
-    """The arguments as JSON had them: all of them, vectorizers without their class."""
+    """The arguments as JSON had them: all of them, vectorizers without their class; others' as far as they told them."""
+    if not is_framework(type(component).__module__):
+        told = overrides(type(component), "get_config_dict")
+        return repr(sorted(component.get_config_dict().items())) if told else ""
     config = component.get_config_dict()
     told = {name: _without_class(config.get(name)) for name in parameters_of(type(component))}
     return repr(sorted(told.items()))

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from simlearn.components import CannotTellError
-from simlearn.encoders import Encoder
+from simlearn.encoders import Encoder, version_1
 from simlearn.files import LoadError
 from simlearn.models import SimilarityModel
 
@@ -47,7 +47,7 @@ def restore_frozen(model: SimilarityModel, checkpoint: dict[str, Any]) -> None:
     fingerprints = checkpoint.get(CHECKPOINT_KEY, {})
     for name, prefix, encoder in _frozen(model):
         known = fingerprints.get(name)
-        if known is not None and known != encoder.fingerprint():
+        if known is not None and known not in (encoder.fingerprint(), version_1.fingerprint(encoder)):
             raise LoadError(
                 f"the checkpoint was trained on another frozen encoder {name!r} (fingerprint {known}, this model's is "
                 f"{encoder.fingerprint()}); build the model with the same encoder, or start training anew"

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from small_models import SmallModel
+from small_models import NumbersEncoder, SmallModel
 
-from simlearn import LoadError
+from simlearn import LoadError, SimilarityModel
 from simlearn.training.frozen_weights import CHECKPOINT_KEY, remove_frozen, restore_frozen
 
 
@@ -43,3 +43,18 @@ def test_another_frozen_encoder_is_refused() -> None:
     remove_frozen(SmallModel(frozen=True).model, checkpoint)
     with pytest.raises(LoadError, match="build the model with the same encoder"):
         restore_frozen(SmallModel(frozen=True, seed=1).model, checkpoint)
+
+
+def test_a_checkpoint_of_the_first_format_is_resumed() -> None:
+    """It told an encoder by class, config and weights; this is what it said of these."""
+    encoder: Any = NumbersEncoder(2, 3, frozen=True)
+    with torch.no_grad():
+        encoder.linear.weight.fill_(0.5)
+        encoder.linear.bias.fill_(0.25)
+    model = SimilarityModel(encoder)
+    known = "b69d03027104e0acb24159cea18b2cf0"
+    restore_frozen(model, {"state_dict": {}, CHECKPOINT_KEY: {"default": known}})
+    with torch.no_grad():
+        encoder.linear.bias.fill_(0.5)
+    with pytest.raises(LoadError, match="build the model with the same encoder"):
+        restore_frozen(model, {"state_dict": {}, CHECKPOINT_KEY: {"default": known}})
