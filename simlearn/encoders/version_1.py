@@ -64,8 +64,8 @@ def _is_told(component: nn.Module) -> bool:
 def _settings(component: Component) -> str:
     """The arguments as JSON had them: all of them, vectorizers without their class; of others what they told."""
     if not is_framework(type(component).__module__):
-        told = overrides(type(component), "get_config_dict")
-        return repr(sorted(component.get_config_dict().items())) if told else ""
+        says = overrides(type(component), "get_config_dict")
+        return repr(sorted(component.get_config_dict().items())) if says else ""
     config = component.get_config_dict()
     told = {name: _without_class(config.get(name)) for name in parameters_of(type(component))}
     return repr(sorted(told.items()))
