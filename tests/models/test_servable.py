@@ -112,6 +112,16 @@ def test_shared_encoders_are_stored_once(tmp_path: Path) -> None:
     assert len(list(load(tmp_path / "a").parameters())) == 1
 
 
+def test_what_is_shared_lies_at_one_place_whoever_is_named_first(tmp_path: Path) -> None:
+    first, second = Letters(4), Letters(4)
+    second.letters = first.letters
+    for name, encoders in (("a", {"x": first, "y": second}), ("b", {"y": second, "x": first})):
+        SimilarityModel(encoders).save(tmp_path / name)
+    parts = [{file: content for file, content in snapshot(tmp_path / name).items() if "/" in file} for name in "ab"]
+    assert parts[0] == parts[1]
+    assert "encoders/x/model.safetensors" in parts[0]
+
+
 def test_a_head_for_both_towers_is_stored_once(tmp_path: Path) -> None:
     one = MLPHead(4, [], 2)
     for heads in (one, {"query": one, "document": one}):
