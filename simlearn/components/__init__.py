@@ -10,7 +10,7 @@ and nothing of it is imported. `check_folder` looks at every file of a folder be
 `arguments`          with which an object was constructed; `values` are these as JSON, `description` for people
 `telling`            what decides what an object does, as a digest of its `parts`, its `tensors`, its `structure`,
                      its `state` without its `memories`, and its `code` with what that `reads`
-`rebuilding`         would these arguments make the same object again?
+`rebuilding`         would these arguments make the same object again? Asked while all is `untouched`
 `saving`             objects into folders of a `layout`; `libraries` for those of other libraries
 `loading`            and back; `building` before there is memory, `weights` compared with the file's header
 `inspection`         every file of a folder, before one is used
