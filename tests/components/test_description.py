@@ -37,7 +37,6 @@ class Anything:
             {"type": "partial", "function": "foreign_components.scaled", "arguments": [[], {"gain": 2}]},
         ),
     ],
-    ids=str,
 )
 def test_described(value: Any, told: Any) -> None:
     assert described(value) == told

@@ -235,7 +235,11 @@ class TestAttributes:
         assert (loaded.gain, loaded.note, loaded.table) == (5.0, "a", {"a": (1, [2.5]), 3: {"x"}})
         assert loaded.fingerprint() == head.fingerprint()
 
-    @pytest.mark.parametrize("value", [nn.Linear(2, 2), torch.ones(2), lambda: 1, Doubled(2), open], ids=str)
+    @pytest.mark.parametrize(
+        "value",
+        [nn.Linear(2, 2), torch.ones(2), lambda: 1, Doubled(2), open],
+        ids="layer tensor lambda head open".split(),
+    )
     def test_others_are_refused_by_name(self, value: Any, tmp_path: Path) -> None:
         head = Gain(SIZE)
         head.added = value  # type: ignore[attr-defined]

@@ -73,7 +73,7 @@ class TestSharing:
         return loaded
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-    @pytest.mark.parametrize("kinds", [(Letters, Letters), (Own, Letters), (Letters, Own), (Own, Own)], ids=str)
+    @pytest.mark.parametrize("kinds", [(Letters, Letters), (Own, Letters), (Letters, Own), (Own, Own)])
     def test_a_table_under_two_encoders(self, kinds: Any, dtype: torch.dtype, tmp_path: Path) -> None:
         first, second = kinds[0](3), kinds[1](3)
         second.letters = first.letters

@@ -121,7 +121,6 @@ def test_what_looks_like_one_of_the_codes(value: Any) -> None:
         nn.Parameter(torch.ones(2)),
         torch.ones(4)[::2],
     ],
-    ids=str,
 )
 def test_tensors(value: Tensor) -> None:
     found = read(*written(value))
@@ -149,7 +148,6 @@ def test_partials_and_layers() -> None:
         (str.lower, ("builtins", "str.lower")),
         (len, ("builtins", "len")),
     ],
-    ids=str,
 )
 def test_what_only_computes_needs_nobodys_trust(function: Callable[..., Any], entry: tuple[str, str]) -> None:
     content, _ = written(function)
@@ -172,7 +170,6 @@ def test_what_only_computes_needs_nobodys_trust(function: Callable[..., Any], en
         (torch.empty(2, device="meta"), "on the meta device, where it has no numbers"),
         ("abc".upper, "no name to find it again by"),
     ],
-    ids=str,
 )
 def test_what_no_file_holds(value: Any, says: str) -> None:
     with pytest.raises((TypeError, ValueError), match=says):
