@@ -59,7 +59,7 @@ class SumLoss(SimilarityLoss):
 
     @property
     def tile_bytes(self) -> int:
-        """The budget of a tile of scores: the largest of the losses'. Setting it sets that of all of them."""
+        """The budget of a tile of scores, the largest of those of the losses; setting it sets that of all of them."""
         return max(loss.tile_bytes for _, loss in self._parts())
 
     @tile_bytes.setter
