@@ -90,8 +90,8 @@ def who_encodes(part: Part, encoder: Encoder, autocast: torch.dtype | None) -> s
     except CannotTellError as error:
         raise TypeError(
             f"encoder {part.encoder!r} cannot be cached on disk, where its vectors must be told from those of others: "
-            f"{error}. Let {type(encoder).__name__} make it of numbers, text or arrays where it is needed, or define "
-            "fingerprint_settings with all that decides its vectors; or leave out save_dir"
+            f"{error}; or let {type(encoder).__name__} define fingerprint_settings with all that decides its vectors, "
+            "or leave out save_dir"
         ) from error
 
 
