@@ -8,15 +8,15 @@ memory taken.
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from simlearn.components.limits import limited
 from simlearn.components.state import INTERNALS
 from simlearn.components.untouched import ReadOnly
 from simlearn.components.weights import (
@@ -54,14 +54,24 @@ def build_with_weights(make: Callable[[], _Built], header: Header, given: Collec
     folder = header.path.parent
     # A constructor may initialise the modules that it is given, which have their weights already.
     with ReadOnly(tensor for one in given for tensor in one.state_dict(keep_vars=True).values()):
-        with limited(folder, tensors), torch.device("meta"):
+        with beside(folder, tensors), torch.device("meta"):
             built = _made(make)
         if built is None or not _is_whole(built, header, given):
-            with limited(folder, tensors, numbers):
+            with beside(folder, tensors, numbers):
                 built = make()
     if isinstance(built, nn.Module):
         fill(built, header, given)
     return built
+
+
+def beside(folder: Path, tensors: int, numbers: float = math.inf) -> AbstractContextManager[None]:
+    """Let constructors register few more tensors than a file has, of so many numbers, and some modules without."""
+    return limited(
+        folder,
+        tensors=4 * tensors + _SPARE_TENSORS,
+        modules=4 * tensors + _MODULES_WITHOUT_TENSORS,
+        numbers=4 * numbers + _SPARE_NUMBERS,
+    )
 
 
 def _made(make: Callable[[], _Built]) -> _Built | None:
@@ -70,56 +80,6 @@ def _made(make: Callable[[], _Built]) -> _Built | None:
         return make()
     except (LoadError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return None
-
-
-@contextmanager
-def limited(folder: Path, tensors: int, numbers: int | None = None) -> Iterator[None]:
-    """Let constructors of this thread register few more tensors than a file has, and some modules without.
-
-    Args:
-        folder: what is loaded, for the error.
-        tensors: how many the file has.
-        numbers: how many are in them; None where there is no memory behind them.
-
-    Raises:
-        LoadError: for more, also where the constructor took the refusal for something else.
-    """
-    left: dict[str, float] = {
-        "tensors": 4 * tensors + _SPARE_TENSORS,
-        "modules": 4 * tensors + _MODULES_WITHOUT_TENSORS,
-        "numbers": math.inf if numbers is None else 4 * numbers + _SPARE_NUMBERS,
-    }
-    thread = threading.get_ident()
-
-    def take(what: str, count: int) -> None:
-        left[what] -= count
-        if left[what] < 0:
-            raise LoadError(f"its settings ask for more {what} than go with its {tensors} tensors")
-
-    def counted(module: nn.Module, name: str, added: Any) -> None:
-        if threading.get_ident() != thread or added is None:
-            return
-        if isinstance(added, nn.Module):
-            take("modules", 1)
-        else:
-            take("tensors", 1)
-            take("numbers", added.numel())
-
-    register = torch.nn.modules.module
-    handles = [
-        register.register_module_parameter_registration_hook(counted),
-        register.register_module_buffer_registration_hook(counted),
-        register.register_module_module_registration_hook(counted),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        if over := [what for what, count in left.items() if count < 0]:
-            raise LoadError(
-                f"{folder} cannot be loaded: its settings ask for more {over[0]} than go with its {tensors} tensors"
-            )
 
 
 def _is_whole(built: Any, header: Header, given: Collection[nn.Module]) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from simlearn.components import libraries
 from simlearn.components.arguments import construct, is_plain
-from simlearn.components.building import build_with_weights, fitting, limited
+from simlearn.components.building import beside, build_with_weights, fitting
 from simlearn.components.code import is_framework
 from simlearn.components.layout import (
     ARRAYS_FILE,
@@ -153,7 +153,7 @@ class Loading:
             return construct(cls, ArgumentReader(parts.__getitem__, arrays, self._resolver, file).decode(config))
 
         if not issubclass(cls, nn.Module):
-            with limited(folder, 0, 0):
+            with beside(folder, 0, 0):
                 component = fitting(make, cls, file)()
         else:
             given = [part for part in (*parts.values(), *config.values()) if isinstance(part, nn.Module)]

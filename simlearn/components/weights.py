@@ -77,6 +77,17 @@ def holds_nan(tensor: Tensor) -> bool:
     return not bool(plain.sum().isfinite()) and bool(plain.isnan().any())
 
 
+def refuse_nan(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Refuse weights that are no numbers, of which every embedding would become NaN.
+
+    Raises:
+        LoadError: naming the file and the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        if holds_nan(tensor):
+            raise LoadError(f"{file} holds NaN in {name}; train the model anew, or copy its file again")
+
+
 _QUANTISED = (
     "{owner} is quantised: {name!r} holds packed integers, which safetensors does not hold; save the model before it "
     "is quantised, and quantise it again after loading"
@@ -215,9 +226,7 @@ def fill(module: nn.Module, header: Header, given: Iterable[nn.Module] = ()) -> 
     """
     state = compare(module, header, given)
     weights = header.named(read_tensors(header.path)) if header.shapes else {}
-    for name, tensor in weights.items():
-        if holds_nan(tensor):
-            raise misfit(module, header, f"{name} holds NaN")
+    refuse_nan(weights, header.path)
     filled: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in state.items():
         _take(module, header, name, tensor, weights[name], filled)

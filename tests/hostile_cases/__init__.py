@@ -19,6 +19,7 @@ CASES: dict[str, tuple[str, Change]] = {
 """By name: the servable of the fixture that it is made of, and what is done to it."""
 
 HARMLESS = {
+    "image: infinity": "its embeddings are infinite or NaN, and nothing else happens",
     "text: templates that are not used": "no modality renders them",
     "text: templates of an old model that does not use them": "it knew no messages",
     "text: a processor by name": "pads to another length, which the model does not take",

@@ -9,7 +9,7 @@ from torch import nn
 
 from simlearn.components.hugging_face.checks import check_pretrained_folder
 from simlearn.components.hugging_face.models import quiet, reading
-from simlearn.components.weights_checks import check_finite
+from simlearn.components.weights import refuse_nan
 from simlearn.files import LoadError
 
 
@@ -66,7 +66,7 @@ def load_model(folder: Path) -> Any:
     check_pretrained_folder(folder)
     with reading(folder):
         model = open_model(str(folder), local_files_only=True)
-    check_finite(model.state_dict(), folder)
+    refuse_nan(model.state_dict(), folder)
     return model
 
 

@@ -13,7 +13,7 @@ from simlearn.components.hugging_face.checks import check_pretrained_folder
 from simlearn.components.hugging_face.panics import panic
 from simlearn.components.hugging_face.sizes import no_larger_than
 from simlearn.components.hugging_face.tokenizers import check_tokenizer, is_tokenizer
-from simlearn.components.weights_checks import check_finite
+from simlearn.components.weights import refuse_nan
 from simlearn.files import LoadError, read_json, write_json
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def load_sentence_transformer(folder: Path, *, truncate_dim: int | None, dtype: 
         )
         for part in model.modules():
             _check_converted(folder, getattr(part, "tokenizer", None))
-    check_finite(model.state_dict(), folder)
+    refuse_nan(model.state_dict(), folder)
     return model
 
 

@@ -6,22 +6,15 @@ looked at. So integers are bounded before any configuration is built, and what i
 
 from __future__ import annotations
 
+import math
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_buffer_registration_hook,
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
-
 from simlearn.components.inspection import mappings
-from simlearn.components.weights_checks import WeightSizes
+from simlearn.components.limits import limited
 from simlearn.files import LoadError, UntrustedError
 
 _MANY = 131_072  # more labels, words or channels than the weights have in a row; no model needs them without weights
@@ -35,6 +28,41 @@ _SLACK_PARTS = 256
 _LONGEST_EDGE = 3_200  # of a square image, with its copies under 500 MB
 _MOST_PIXELS = 2**23
 _EDGES = frozenset("height width shortest_edge size crop_size size_divisor size_divisibility pad_size".split())
+
+
+@dataclass(frozen=True)
+class WeightSizes:
+    """The sizes that the headers of safetensors files name.
+
+    Args:
+        tensors: how many there are.
+        numbers: in all of them.
+        largest: the longest dimension of any.
+    """
+
+    tensors: int = 0
+    numbers: int = 0
+    largest: int = 0
+
+    @classmethod
+    def of(cls, *files: Path) -> WeightSizes:
+        """Read the headers, nothing else.
+
+        Raises:
+            LoadError: for a file that is missing, or damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        shapes: list[list[int]] = []
+        for file in files:
+            try:
+                with safe_open(str(file), framework="pt") as weights:
+                    names = weights.keys()
+                    shapes += [weights.get_slice(name).get_shape() for name in names]
+            except (SafetensorError, OSError) as error:
+                raise LoadError(f"{file} is no safetensors file, or a damaged one: {error}") from None
+        largest = max((size for shape in shapes for size in shape), default=0)
+        return cls(len(shapes), sum(map(math.prod, shapes)), largest)
 
 
 def weight_sizes(folder: Path) -> WeightSizes:
@@ -89,43 +117,14 @@ def check_image_sizes(file: Path, config: Any) -> None:
             raise UntrustedError(f"{file} has 'crop_pct' {part}: an image would be made that many times larger first")
 
 
-@contextmanager
-def no_larger_than(folder: Path) -> Iterator[None]:
-    """Stop building modules in this thread once they hold more than the weights of a folder.
+def no_larger_than(folder: Path) -> AbstractContextManager[None]:
+    """Let no model be built in this thread that is larger than the weights in a folder.
 
-    It counts what modules register, whatever their configuration calls it: of tensors a few more than the files have,
-    of numbers twice as many, since a tied weight is stored once.
+    Tensors may be a few more than the files have; numbers twice as many, since a tied weight is stored once.
 
     Raises:
         LoadError: at the first tensor or module too many.
     """
-    sizes, thread = weight_sizes(folder), threading.get_ident()
-    most_numbers, most_parts = 2 * sizes.numbers + _SLACK, 8 * sizes.tensors + _SLACK_PARTS
-    seen: dict[tuple[int, str], Any] = {}  # a tensor comes again when its place on the meta device is filled
-    numbers = 0
-
-    def count(module: nn.Module, name: str, part: Any) -> None:
-        nonlocal numbers
-        if part is None or threading.get_ident() != thread or seen.setdefault((id(module), name), part) is not part:
-            return
-        if isinstance(part, Tensor):
-            numbers += part.numel()
-        if numbers > most_numbers or len(seen) > most_parts:
-            raise LoadError(
-                f"{folder} is damaged: its settings ask for a model of at least {numbers:,} numbers and "
-                f"{len(seen):,} parts, but its weights hold {sizes.numbers:,} numbers in {sizes.tensors:,} tensors"
-            )
-
-    hooks = [
-        register(count)
-        for register in (
-            register_module_parameter_registration_hook,
-            register_module_buffer_registration_hook,
-            register_module_module_registration_hook,
-        )
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    sizes = weight_sizes(folder)
+    parts = 8 * sizes.tensors + _SLACK_PARTS
+    return limited(folder, tensors=parts, modules=parts, numbers=2 * sizes.numbers + _SLACK)

@@ -163,19 +163,19 @@ def test_an_image_model_that_lacks_weights(tmp_path: Path) -> None:
         load_images(tmp_path / "model")
 
 
-@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+@pytest.mark.parametrize("value", [torch.nan])
 def test_weights_that_are_no_numbers(tmp_path: Path, value: float) -> None:
     model = tiny_sentence_transformer(tmp_path / "source")
     with torch.no_grad():
         next(model.parameters())[3, 2] = value
     save_sentence_transformer(model, tmp_path / "text")
-    with pytest.raises(LoadError, match="text holds NaN or infinity in 0.model.embeddings.word_embeddings.weight"):
+    with pytest.raises(LoadError, match="text holds NaN in 0.model.embeddings.word_embeddings.weight"):
         load_sentence_transformer(tmp_path / "text", truncate_dim=None, dtype="float32")
     vit, processor = tiny_vit()
     with torch.no_grad():
         next(vit.parameters()).fill_(value)
     save_images(vit, processor, tmp_path / "images")
-    with pytest.raises(LoadError, match="images holds NaN or infinity"):
+    with pytest.raises(LoadError, match="images holds NaN"):
         load_images(tmp_path / "images")
 
 
