@@ -12,7 +12,7 @@ and nothing of it is imported. `check_folder` looks at every file of a folder be
                      its `state` without its `memories`, and its `code` with what that `reads`
 `rebuilding`         would these arguments make the same object again? Asked while all is `untouched`
 `saving`             objects into folders of a `layout`; `libraries` for those of other libraries
-`loading`            and back; `building` before there is memory, `weights` compared with the file's header
+`loading`            and back; `building` before there is memory and within `limits`, `weights` against the header
 `inspection`         every file of a folder, before one is used
 `resolver`           from the name of a class to the class
 ===================  ===============================================================================================

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from enum import Enum
 from inspect import Parameter
 from pathlib import PurePath
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -186,7 +187,9 @@ def _alike(value: Any, given: Any) -> bool:
         return isinstance(given, Tensor)
     if is_plain(value):
         return is_plain(given) and (value is None or given is None or _kind(value) is _kind(given))
-    return type(value) is type(given) and not callable(value)
+    if hasattr(value, "fingerprint_parts"):
+        return hasattr(given, "fingerprint_parts")
+    return type(value) is type(given) and not isinstance(value, (FunctionType, MethodType, type))
 
 
 def _has_pickle(value: Any) -> bool:

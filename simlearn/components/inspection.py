@@ -21,7 +21,7 @@ _MAX_FOLDERS = 64  # deep: os.walk and rglob call themselves for each; a head in
 _MAX_FILES = 20_000
 _MAX_HEADER_BYTES = 16_000_000  # of safetensors: a model of 100,000 tensors has 10 MB
 _NESTED = frozenset({dict, list})
-_OWN_FILES, _OWN_BYTES = ("servable.json", "component.json", "order.json"), 4_000_000
+_OWN_FILES, _OWN_BYTES = ("servable.json", "order.json"), 4_000_000
 """Files that say what there is, which is never much; a million towers take seconds to read."""
 _CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "_instantiator"})
 # Keys whose value a loader of transformers or sentence-transformers turns into a class.

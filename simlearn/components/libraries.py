@@ -44,9 +44,21 @@ class Library:
         return {"module": self.module, "class": self.name, **self.facts(obj), "fingerprint": Teller().tell(obj).hex()}
 
     def write(self, obj: Any, folder: Path) -> None:
-        """Write an object, readable for whom the umask says."""
+        """Write an object, readable for whom the umask says, and see whether it comes back.
+
+        Raises:
+            TypeError: when its library's files do not hold all of it.
+        """
         self.save(obj, folder)
         apply_umask(folder)
+        try:
+            self.read(folder, self.entry(obj))
+        except LoadError as error:
+            raise TypeError(
+                f"this {type(obj).__name__} would not come back from its own files: what was changed by hand since it "
+                "was loaded, such as hooks, layers and methods, is not in them; load it anew and leave it as it is, or "
+                f"put the change into an encoder of yours around it ({error})"
+            ) from error
 
     def read(self, folder: Path, entry: Mapping[str, Any]) -> Any:
         """Read an object.

@@ -77,7 +77,7 @@ class RefusedError(TypeError):
     def __init__(self, value: Any, why: object) -> None:
         super().__init__(
             f"is a {type(value).__module__}.{type(value).__qualname__}, of which nothing can be told ({why}); keep what"
-            " it is made of, such as a path or numbers, and make it where it is used"
+            " was read of it, such as text, numbers or arrays, and not the thing itself"
         )
 
 

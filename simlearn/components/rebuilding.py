@@ -7,6 +7,8 @@ both are compared by all that decides what they do, but for the tensors of their
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from simlearn.components.arguments import construct, is_plain
 from simlearn.components.hugging_face import module_text
-from simlearn.components.state import attributes_of, internal_hooks
+from simlearn.components.state import INTERNALS, attributes_of, internal_hooks
 from simlearn.components.telling import CannotTellError, Teller
 from simlearn.components.untouched import copied, untouched
 
@@ -91,6 +93,11 @@ def _compare(obj: Any, other: Any) -> list[Difference]:
 
 def _attributes(obj: Any, other: Any, teller: Teller, owner: str = "") -> Iterator[Difference]:
     mine, others = _told(obj), _told(other)
+    if not owner:
+        twins = _memories(other, others)
+        for name, value in _memories(obj, mine).items():
+            mine[name] = value
+            others |= {name: twins[name]} if name in twins else {}
     for name in sorted(mine.keys() | others.keys()):
         if name not in mine or name not in others:
             why = "was set later" if name in mine else "is gone"
@@ -115,10 +122,22 @@ def _attributes(obj: Any, other: Any, teller: Teller, owner: str = "") -> Iterat
             yield from _attributes(one, twin, teller, path)
 
 
+def _memories(obj: Any, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What methods count or fill, as far as files hold it: perhaps words that were numbered as they came."""
+    held = {name: value for name, value in getattr(obj, "__dict__", {}).items() if name not in INTERNALS}
+    hidden = {name: value for name, value in held.items() if name not in told or told[name] is not value}
+    return {name: value for name, value in hidden.items() if is_plain(value) and not _is_cached(obj, name)}
+
+
+def _is_cached(obj: Any, name: str) -> bool:
+    return isinstance(inspect.getattr_static(type(obj), name, None), functools.cached_property)
+
+
 def _told(obj: Any) -> dict[str, Any]:
     """What decides besides the state and the modules within."""
     text = module_text(obj) if isinstance(obj, nn.Module) else None
     told = attributes_of(obj) if text is None else {"configuration": text}
+    told = {name: value for name, value in told.items() if not name.startswith("given ")}
     if isinstance(obj, nn.Module):
         kept = obj._non_persistent_buffers_set
         told |= {name: buffer for name, buffer in obj._buffers.items() if name in kept}

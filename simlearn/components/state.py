@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from simlearn.components.arguments import arguments_of
+from simlearn.components.arguments import arguments_of, is_plain
 from simlearn.components.code import home_of, is_framework, is_library
 from simlearn.components.memories import GONE, Changes, Written, written
 
@@ -40,7 +40,7 @@ _OF_THIS_PROCESS = frozenset(["_stop_words_id"])
 def attributes_of(obj: Any, called: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The attributes that decide what an object does: not those that its methods count or remember in.
 
-    Where methods put something else in an attribute's place, what the constructor was given is told instead.
+    What the constructor was given is told besides where methods change some: it may have decided what they fill.
 
     Args:
         obj: any object.
@@ -50,27 +50,22 @@ def attributes_of(obj: Any, called: frozenset[str] = frozenset()) -> dict[str, A
     memories = memories_of(cls, called)
     found = {**slots_of(obj), **getattr(obj, "__dict__", {})}
     internals = INTERNALS if isinstance(obj, nn.Module) else {"_given"}
-    told, is_replaced = {}, False
+    told, has_memory = {}, False
     for name, value in found.items():
         if name in internals or name in _OF_THIS_PROCESS:
             continue
         if isinstance(inspect.getattr_static(cls, name, None), functools.cached_property):
             continue
         left = memories.remaining(name, value)
-        is_replaced |= name in memories.assigned
+        has_memory |= left is not value
         if left is not GONE:
             told[name] = left
-    if is_replaced and "_given" in found:
-        told |= {f"given {name}": value for name, value in _given(obj, found).items()}
+    if has_memory and "_given" in found:
+        held = {id(value) for value in (*told.values(), *found.get("_modules", {}).values())}
+        # As given: what encoding itself has put in their places since must not make another encoder of it.
+        arguments = arguments_of(obj).given
+        told |= {f"given {name}": one for name, one in arguments.items() if is_plain(one) or id(one) not in held}
     return told
-
-
-def _given(obj: Any, found: dict[str, Any]) -> dict[str, Any]:
-    """What the constructor was given, but for what attributes hold: they tell it, unless it is a memory."""
-    held = {id(value) for value in (*found.values(), *found.get("_modules", {}).values())}
-    given = arguments_of(obj).given
-    plain = (bool, int, float, str, bytes, type(None))
-    return {name: value for name, value in given.items() if isinstance(value, plain) or id(value) not in held}
 
 
 def internal_hooks(module: nn.Module) -> dict[str, Any]:

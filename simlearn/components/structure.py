@@ -13,6 +13,7 @@ from torch import nn
 from simlearn.components import hugging_face
 from simlearn.components.code import is_framework
 from simlearn.components.state import attributes_of, internal_hooks
+from simlearn.components.torch_layers import SETTINGS, described_layer
 
 
 def structure_of(module: nn.Module) -> dict[str, Any]:
@@ -23,6 +24,9 @@ def structure_of(module: nn.Module) -> dict[str, Any]:
         return {"script": _script_of(module)}
     if text is None or not is_framework(type(module).__module__):
         told |= attributes_of(module)
+    elif text is not None:
+        own = vars(module).items()
+        told |= {f"method {key}": value for key, value in own if callable(getattr(type(module), key, None))}
     told |= {f"hook {name}": value for name, value in internal_hooks(module).items()}
     if hugging_face.tells_all(module):
         return told | alterations(module)
@@ -35,7 +39,7 @@ def structure_of(module: nn.Module) -> dict[str, Any]:
 def alterations(module: nn.Module) -> dict[str, Any]:
     """What somebody has changed of a module whose configuration tells the rest, by name.
 
-    That is hooks, methods that attributes shadow, and modules of classes that are nobody's library.
+    That is hooks, methods that attributes shadow, layers of torch, and modules of classes that are nobody's library.
     """
     told: dict[str, Any] = {}
     for name, inner in module.named_modules():
@@ -44,6 +48,8 @@ def alterations(module: nn.Module) -> dict[str, Any]:
             continue
         if not is_framework(type(inner).__module__):
             told[f"module {name}"] = Structure(inner)
+        elif type(inner) in SETTINGS:
+            told[f"layer {name}"] = described_layer(inner)
         for key, value in vars(inner).items():
             if callable(getattr(type(inner), key, None)):
                 told[f"method {name}.{key}"] = value

@@ -55,6 +55,16 @@ def describe(layer: nn.Module) -> dict[str, Any]:
             "(SequentialHead(*layers, ...)), wrap any other module in an EncoderHead of your own. "
             f"Heads can be saved, and the layers {', '.join(sorted(_CLASSES))}"
         )
+    if layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer):
+        raise TypeError(
+            f"a {cls.__name__} has hooks, as weight_norm adds them, which no file holds; take them off first"
+        )
+    return described_layer(layer)
+
+
+def described_layer(layer: nn.Module) -> dict[str, Any]:
+    """A layer of the list: its class and what it was made with, alike in every version of torch."""
+    cls = type(layer)
     return {"layer": cls.__name__, "settings": {name: _setting(layer, name) for name in SETTINGS[cls]}}
 
 

@@ -99,6 +99,9 @@ class ArgumentWriter:
             return self._layer(value)
         if type(value) is nn.Sequential:
             return {"$layers": self._all(value, name)}
+        if isinstance(value, (dict, list, tuple, set, frozenset)):
+            plain = next(kind for kind in (dict, list, tuple, set, frozenset) if isinstance(value, kind)).__name__
+            raise TypeError(f"{name} is a {type(value).__name__}, which no file holds; give {plain}(...) of it")
         return {"$part": self._add_part(value, name)}
 
     def override(self, value: Any, name: str) -> Any:

@@ -12,6 +12,8 @@ from zlib import crc32
 from simlearn.components import Component
 
 _CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_LONGEST = 100
+"""Of an n-gram: a file may ask for all lengths up to 100,000, and a long word then takes gigabytes."""
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -40,12 +42,14 @@ class HashedNGrams(Component):
         lengths: the lengths of the n-grams; the whole word is always taken.
 
     Raises:
-        ValueError: for less than one bucket or a length below 1.
+        ValueError: for less than one bucket, or lengths that repeat or are not in [1, 100].
     """
 
     def __init__(self, buckets: int = 16_384, lengths: Sequence[int] = (3, 4, 5)) -> None:
         if buckets < 1 or any(length < 1 for length in lengths):
             raise ValueError(f"buckets and lengths must be at least 1, got {buckets} and {tuple(lengths)}")
+        if len(set(lengths)) < len(lengths) or max(lengths, default=1) > _LONGEST:
+            raise ValueError(f"lengths must be distinct and at most {_LONGEST}, got {tuple(lengths)!s:.100}")
         self.buckets = buckets
         self.lengths = tuple(lengths)
 

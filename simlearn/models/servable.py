@@ -11,9 +11,11 @@ scorer/             likewise
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from simlearn.components import (
     FORMAT_VERSION,
@@ -26,6 +28,7 @@ from simlearn.components import (
     component_entries,
     is_known,
 )
+from simlearn.components.layout import overrides
 from simlearn.encoders import Encoder
 from simlearn.encoders.towers import ROLES, Part, Plan
 from simlearn.files import LoadError, check_name, read_versioned_json, replaced_folder, write_json
@@ -35,6 +38,8 @@ from simlearn.scoring import Scorer
 
 SERVABLE_FILE = "servable.json"
 _KIND = "SimilarityModel"
+_TRIED_BYTES = 2**28
+"""Of weights that are written only to see whether they can be."""
 
 
 def save_model_parts(
@@ -51,7 +56,7 @@ def save_model_parts(
         UntrustedError: when an encoder of yours saved files that loading would refuse; nothing is replaced then.
     """
     with replaced_folder(path, SERVABLE_FILE) as draft:
-        planned_parts(draft, plan.encoders, heads, scorer).write()
+        _planned(draft, plan, heads, scorer).write()
         towers = {role: [part.to_json() for part in getattr(plan, role)] for role in ROLES[: 2 - plan.is_symmetric]}
         write_json(
             draft / SERVABLE_FILE,
@@ -70,28 +75,27 @@ def save_model_parts(
         check_folder(draft)
 
 
-def planned_parts(
-    root: str | Path,
-    encoders: Mapping[str, Encoder],
-    heads: Mapping[str, EncoderHead],
-    scorer: Scorer,
-    *,
-    quickly: bool = False,
-) -> Saving:
-    """How the parts of a model would be saved; nothing is written.
-
-    Args:
-        root: the folder of the servable.
-        encoders: by name.
-        heads: by role.
-        scorer: how embeddings compare.
-        quickly: whether it is only to find out if they could be saved.
+def check_savable(plan: Plan, heads: Mapping[str, EncoderHead], scorer: Scorer) -> None:
+    """Find out whether the parts of a model could be saved, as far as that shows in moments. Nothing is left behind.
 
     Raises:
-        TypeError: for a part that cannot be saved, naming it and the cure.
-        ValueError: likewise, for NaN.
+        TypeError: for a part that cannot be saved, naming it and what to do.
+        ValueError: for NaN, and for files of a part's own that no servable may hold.
     """
-    named: dict[str, Component] = {f"encoders/{name}": encoder for name, encoder in encoders.items()}
+    _planned("", plan, heads, scorer, quickly=True)
+    parts: list[Any] = [*plan.encoders.values(), *heads.values(), scorer]
+    for part in parts:
+        size = sum(tensor.nbytes for tensor in part.parameters())
+        if overrides(type(part), "save") and size < _TRIED_BYTES:
+            with tempfile.TemporaryDirectory() as folder:
+                part.save(folder)
+                check_folder(folder)
+
+
+def _planned(
+    root: str | Path, plan: Plan, heads: Mapping[str, EncoderHead], scorer: Scorer, *, quickly: bool = False
+) -> Saving:
+    named: dict[str, Component] = {f"encoders/{name}": encoder for name, encoder in plan.encoders.items()}
     named |= {f"heads/{role}": head for role, head in heads.items()}
     return Saving(root, {**named, "scorer": scorer}, quickly=quickly)
 

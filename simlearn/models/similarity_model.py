@@ -22,7 +22,7 @@ from simlearn.models.encoded_objects import EncodedObjects
 from simlearn.models.encoding_to_disk import encode_to_disk
 from simlearn.models.model_card import ModelCard
 from simlearn.models.output import finished
-from simlearn.models.servable import load_model_parts, planned_parts, save_model_parts
+from simlearn.models.servable import load_model_parts, save_model_parts
 from simlearn.models.tower import Tower, heads_by_role, input_size
 from simlearn.scoring import CosineScorer, Scorer
 
@@ -267,15 +267,6 @@ class SimilarityModel(nn.Module):
             FileExistsError: when something else is there.
         """
         save_model_parts(path, self.plan, dict(self.heads.items()), self.scorer, self.card)  # type: ignore[arg-type]
-
-    def check_savable(self) -> None:
-        """Find out, without writing anything, whether `save` would raise, as far as that shows in moments.
-
-        Raises:
-            TypeError: for a part that cannot be saved, naming it and what to do.
-            ValueError: likewise, for NaN.
-        """
-        planned_parts("", self.plan.encoders, dict(self.heads.items()), self.scorer, quickly=True)  # type: ignore[arg-type]
 
     @classmethod
     def load(

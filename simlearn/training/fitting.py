@@ -14,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from simlearn.data import GroupSimilarityDataLoader, LabelSimilarityDataLoader, SimilarityDataLoader
 from simlearn.losses.class_loss import class_losses
+from simlearn.models.servable import check_savable
 from simlearn.training.arguments import check_arguments, check_trainable, check_trainer
 from simlearn.training.callbacks import BestWeights, FitProgressBar, mode_of
 from simlearn.training.checks import check_data, check_kind
@@ -138,7 +139,7 @@ def fit(
 def _warn_if_unsavable(model: TrainableModel) -> None:
     """Say before the first step what would raise after the last one."""
     try:
-        model.model.check_savable()
+        check_savable(model.model.plan, dict(model.model.heads.items()), model.model.scorer)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         rank_zero_warn(f"this model trains, but it cannot be saved, so save_servable will raise: {error}")
 

@@ -100,7 +100,7 @@ REFUSED: list[tuple[str, str, str]] = [
 def test_what_cannot_be_told_is_refused_with_its_place_and_a_cure(made: str, name: str, tmp_path: Path) -> None:
     code = cls(f"def __init__(self):\n        super().__init__()\n        self.kept = {{'it': [{made}]}}", FORWARD)
     encoder = encoder_of(code, tmp_path)
-    with pytest.raises(CannotTellError, match=rf"'0' of 'it' of 'kept' is a .*{name}.*keep what it is made of"):
+    with pytest.raises(CannotTellError, match=rf"'0' of 'it' of 'kept' is a .*{name}.*keep what was read of it"):
         encoder.fingerprint()
 
 

@@ -70,8 +70,11 @@ def module_text(module: Any) -> str | None:
     # A SentenceTransformer has the tokenizer of a module within, which tells it: digesting one takes a third of a load.
     if not isinstance(module, nn.Sequential) and getattr(module, "tokenizer", None) is not None:
         told.append(tokenizer_settings(module.tokenizer))
-    names = ("truncate_dim", "prompts", "default_prompt_name")  # of a SentenceTransformer itself
-    return json.dumps([*told, [canonical(getattr(module, name, None)) for name in names]])
+    names = ("truncate_dim", "default_prompt_name")  # of a SentenceTransformer itself
+    prompts = {
+        name: text for name, text in (getattr(module, "prompts", None) or {}).items() if text
+    }  # it adds empty ones
+    return json.dumps([*told, [canonical(getattr(module, name, None)) for name in names], canonical(prompts)])
 
 
 def tells_all(module: Any) -> bool:
@@ -83,6 +86,8 @@ def settings_text(value: Any) -> str | None:
     """What a tokenizer, image processor or configuration of these libraries decides; None for other objects."""
     if not _is_of(value, "transformers", "tokenizers"):
         return None
+    if not hasattr(value, "backend_tokenizer") and hasattr(value, "to_str"):  # a tokenizer itself, with its truncation
+        return str(value.to_str())
     if hasattr(value, "backend_tokenizer") or hasattr(value, "get_vocab"):
         return json.dumps(tokenizer_settings(value))
     return json.dumps(canonical(_lasting(value.to_dict()))) if hasattr(value, "to_dict") else None
