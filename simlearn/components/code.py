@@ -102,11 +102,6 @@ def canonical(node: Any) -> str:
     return ascii(node)  # which letters `repr` writes out depends on the version's Unicode
 
 
-def canonical_source(text: str) -> str:
-    """`canonical` of a whole module."""
-    return canonical(ast.parse(text))
-
-
 def definition_of(function: FunctionType) -> Definition | None:
     """The syntax tree of a function; None where no source is known to be what runs."""
     for is_second in (False, True):
