@@ -14,7 +14,7 @@ from simlearn.components.layout import defined_below
 from simlearn.components.loading import Loading
 from simlearn.components.resolver import SIMLEARN_ONLY, ClassResolver
 from simlearn.components.saving import Saving, unknown
-from simlearn.components.state import attributes_of
+from simlearn.components.state import attributes_of, shadowing
 from simlearn.components.structure import alterations, structure_of, tensors_of
 from simlearn.components.telling import Teller
 
@@ -114,9 +114,7 @@ class Component:
             told |= {name: value for name, value in structure.items() if name.startswith(("module ", "hook "))}
         elif isinstance(self, nn.Module):
             told |= alterations(self)
-        # Unless somebody has put something else in the place of a method.
-        changed = {name: value for name, value in vars(self).items() if callable(getattr(kind, name, None))}
-        return {**told, "settings": text, **changed}
+        return {**told, "settings": text, **shadowing(self)}
 
     def check_savable(self) -> None:
         """Raise what `save` would raise about the component itself. Default: nothing."""

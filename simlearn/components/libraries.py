@@ -43,22 +43,27 @@ class Library:
         """How a file names an object: with a fingerprint, since a missing tensor is made at random and only logged."""
         return {"module": self.module, "class": self.name, **self.facts(obj), "fingerprint": Teller().tell(obj).hex()}
 
-    def write(self, obj: Any, folder: Path) -> None:
+    def write(self, obj: Any, folder: Path) -> dict[str, Any]:
         """Write an object, readable for whom the umask says, and see whether it comes back.
+
+        Returns:
+            Its entry.
 
         Raises:
             TypeError: when its library's files do not hold all of it.
         """
         self.save(obj, folder)
         apply_umask(folder)
+        entry = self.entry(obj)
         try:
-            self.read(folder, self.entry(obj))
+            self.read(folder, entry)
         except LoadError as error:
             raise TypeError(
                 f"this {type(obj).__name__} would not come back from its own files: what was changed by hand since it "
                 "was loaded, such as hooks, layers and methods, is not in them; load it anew and leave it as it is, or "
                 f"put the change into an encoder of yours around it ({error})"
             ) from error
+        return entry
 
     def read(self, folder: Path, entry: Mapping[str, Any]) -> Any:
         """Read an object.

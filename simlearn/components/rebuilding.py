@@ -7,8 +7,6 @@ both are compared by all that decides what they do, but for the tensors of their
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 
 from simlearn.components.arguments import construct, is_plain
 from simlearn.components.hugging_face import module_text
-from simlearn.components.state import INTERNALS, attributes_of, internal_hooks
+from simlearn.components.state import INTERNALS, attributes_of, internal_hooks, is_cached
 from simlearn.components.telling import CannotTellError, Teller
 from simlearn.components.untouched import copied, untouched
 
@@ -126,11 +124,7 @@ def _memories(obj: Any, told: Mapping[str, Any]) -> dict[str, Any]:
     """What methods count or fill, as far as files hold it: perhaps words that were numbered as they came."""
     held = {name: value for name, value in getattr(obj, "__dict__", {}).items() if name not in INTERNALS}
     hidden = {name: value for name, value in held.items() if name not in told or told[name] is not value}
-    return {name: value for name, value in hidden.items() if is_plain(value) and not _is_cached(obj, name)}
-
-
-def _is_cached(obj: Any, name: str) -> bool:
-    return isinstance(inspect.getattr_static(type(obj), name, None), functools.cached_property)
+    return {name: value for name, value in hidden.items() if is_plain(value) and not is_cached(obj, name)}
 
 
 def _told(obj: Any) -> dict[str, Any]:

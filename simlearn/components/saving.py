@@ -240,8 +240,7 @@ class Saving:
         folder.mkdir(parents=True, exist_ok=True)
         library = libraries.of(component)
         if library is not None:
-            library.write(component, folder)
-            entry = library.entry(component)
+            entry = library.write(component, folder)
         else:
             entry = class_entry(type(component))
             if self._saves_itself(component):

@@ -54,7 +54,7 @@ def attributes_of(obj: Any, called: frozenset[str] = frozenset()) -> dict[str, A
     for name, value in found.items():
         if name in internals or name in _OF_THIS_PROCESS:
             continue
-        if isinstance(inspect.getattr_static(cls, name, None), functools.cached_property):
+        if is_cached(obj, name):
             continue
         left = memories.remaining(name, value)
         has_memory |= left is not value
@@ -66,6 +66,16 @@ def attributes_of(obj: Any, called: frozenset[str] = frozenset()) -> dict[str, A
         arguments = arguments_of(obj).given
         told |= {f"given {name}": one for name, one in arguments.items() if is_plain(one) or id(one) not in held}
     return told
+
+
+def is_cached(obj: Any, name: str) -> bool:
+    """Whether an attribute holds what a property of its name computed."""
+    return isinstance(inspect.getattr_static(type(obj), name, None), functools.cached_property)
+
+
+def shadowing(obj: Any) -> dict[str, Any]:
+    """The attributes that stand in the place of methods: somebody has put something else there."""
+    return {name: value for name, value in vars(obj).items() if callable(getattr(type(obj), name, None))}
 
 
 def internal_hooks(module: nn.Module) -> dict[str, Any]:

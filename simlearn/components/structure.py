@@ -12,7 +12,7 @@ from torch import nn
 
 from simlearn.components import hugging_face
 from simlearn.components.code import is_framework
-from simlearn.components.state import attributes_of, internal_hooks
+from simlearn.components.state import attributes_of, internal_hooks, shadowing
 from simlearn.components.torch_layers import SETTINGS, described_layer
 
 
@@ -25,8 +25,7 @@ def structure_of(module: nn.Module) -> dict[str, Any]:
     if text is None or not is_framework(type(module).__module__):
         told |= attributes_of(module)
     elif text is not None:
-        own = vars(module).items()
-        told |= {f"method {key}": value for key, value in own if callable(getattr(type(module), key, None))}
+        told |= {f"method {key}": value for key, value in shadowing(module).items()}
     told |= {f"hook {name}": value for name, value in internal_hooks(module).items()}
     if hugging_face.tells_all(module):
         return told | alterations(module)
@@ -50,9 +49,7 @@ def alterations(module: nn.Module) -> dict[str, Any]:
             told[f"module {name}"] = Structure(inner)
         elif type(inner) in SETTINGS:
             told[f"layer {name}"] = described_layer(inner)
-        for key, value in vars(inner).items():
-            if callable(getattr(type(inner), key, None)):
-                told[f"method {name}.{key}"] = value
+        told |= {f"method {name}.{key}": value for key, value in shadowing(inner).items()}
     return told
 
 
