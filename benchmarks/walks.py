@@ -6,7 +6,7 @@ Three walks, each a real `simlearn.fit` on the CPU:
 - cache: objects into the embedding cache and out of it again; only what such a run enters beyond one without a cache;
 - fit: everything from the call of `fit` until Lightning takes over.
 
-A room is a top-level module or package of simlearn; a move is a call of a function in another room than the call before.
+A room is a top-level module or package of simlearn; a move is a call into another room than that of the call before.
 Functions of other packages are not counted, comprehensions belong to the function that holds them. None of it says
 anything about speed: it is how much there is to read for somebody who follows a sample.
 
@@ -137,8 +137,8 @@ class Filling(SecondStep):
         pl_module.on_fit_start = recorded
 
 
-def run(cache: str | None, callback: pl.Callback | None, before: Callable[[], None], around: Callable[[], None]) -> None:
-    """One epoch of four batches; `before` is called just before `fit`, `around` when Lightning takes over."""
+def run(cache: str | None, callback: pl.Callback | None, before: Callable[[], None], after: Callable[[], None]) -> None:
+    """One epoch of four batches; `before` is called just before `fit`, `after` when Lightning takes over."""
     pairs = [SimilarityPairSample(f"red shoe {number}", f"shoe {number} in red") for number in range(32)]
     trainer = pl.Trainer(
         max_epochs=1,
@@ -152,7 +152,7 @@ def run(cache: str | None, callback: pl.Callback | None, before: Callable[[], No
     fit = trainer.fit
 
     def taken_over(*args: Any, **kwargs: Any) -> None:
-        around()
+        after()
         fit(*args, **kwargs)
 
     trainer.fit = taken_over  # type: ignore[method-assign]

@@ -21,13 +21,10 @@ from .embeddings import Embeddings as Embeddings
 from .encoders import BagOfTokensEncoder as BagOfTokensEncoder
 from .encoders import Encoder as Encoder
 from .encoders import FasttextEncoder as FasttextEncoder
-from .encoders import Field as Field
-from .encoders import Fields as Fields
 from .encoders import HashedNGrams as HashedNGrams
 from .encoders import ImageEncoder as ImageEncoder
 from .encoders import SwitchEncoder as SwitchEncoder
 from .encoders import TextEncoder as TextEncoder
-from .encoders import TwoTower as TwoTower
 from .evaluation import AttachedMetric as AttachedMetric
 from .evaluation import BaseEvaluator as BaseEvaluator
 from .evaluation import EvaluationReport as EvaluationReport
@@ -113,6 +110,9 @@ from .scoring import CosineScorer as CosineScorer
 from .scoring import DistanceScorer as DistanceScorer
 from .scoring import DotScorer as DotScorer
 from .scoring import Scorer as Scorer
+from .towers import Field as Field
+from .towers import Fields as Fields
+from .towers import TwoTower as TwoTower
 from .training import BestWeights as BestWeights
 from .training import RefreshNegatives as RefreshNegatives
 from .training import SpaceHealth as SpaceHealth

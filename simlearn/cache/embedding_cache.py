@@ -25,13 +25,13 @@ from simlearn.data import columns as label_columns
 from simlearn.data.columns import Columns, Ragged
 from simlearn.distributed import rank, together
 from simlearn.embeddings import Embeddings
-from simlearn.encoders.inputs import CachedRows, cast, move
-from simlearn.encoders.towers import Part, Role, TowerCollator
 from simlearn.encoding import encode_in_batches
 from simlearn.meta import Meta
 from simlearn.models import SimilarityModel
 from simlearn.relations import RelationCheck
 from simlearn.store import DiskTable, Table
+from simlearn.towers.inputs import CachedRows, cast, move
+from simlearn.towers.plan import Part, TowerCollator
 
 _RECHECKED = 4
 """Samples read again in every epoch."""
@@ -63,8 +63,8 @@ class EmbeddingCache:
         for name, encoder in encoders.items():
             if encoder.trainable and config.mapping.get(name, CacheType.NONE) is not CacheType.NONE:
                 raise ValueError(f"encoder {name!r} is trainable, so its embeddings change and cannot be cached")
-        parts = [part for part in (*model.plan.query, *model.plan.document) if self.covers(part)]
-        self.tables: dict[TableName, Table] = open_tables(model, parts, config)
+        covered = [part for role in model.plan.towers for part in self._covered(role)]
+        self.tables: dict[TableName, Table] = open_tables(model, covered, config)
         self._used: dict[TableName, list[Tensor]] = {name: [] for name in self.tables}
         self._resident: dict[TableName, Table | Resident] = {}
 
@@ -73,10 +73,13 @@ class EmbeddingCache:
         frozen = not self.model.plan.encoders[part.encoder].trainable
         return frozen and self.config.type_of(part.encoder) is not CacheType.NONE
 
+    def _covered(self, role: str) -> list[Part]:
+        return list(filter(self.covers, self.model.plan[role]))
+
     @property
     def is_complete(self) -> bool:
         """Whether all parts of all towers are cached, so that the data set need not be read again."""
-        return all(self.covers(part) for part in (*self.model.plan.query, *self.model.plan.document))
+        return all(self.covers(part) for parts in self.model.plan.towers.values() for part in parts)
 
     def take(self, part: Part, rows: CachedRows, device: torch.device) -> tuple[Embeddings, Meta]:
         """Embeddings and meta of a part's rows; see `KnownVectors`."""
@@ -86,12 +89,11 @@ class EmbeddingCache:
             self._resident[name] = residence(self.tables[name], kind, self._used[name], self.model.device)
         return self._resident[name].take(rows.rows, device)
 
-    def lookups(self, role: Role) -> dict[str, Callable[[list[Any]], CachedRows]]:
+    def lookups(self, role: str) -> dict[str, Callable[[list[Any]], CachedRows]]:
         """For each cached part of a tower, by name: from its objects to their rows."""
         return {
             part.name: _Lookup(self.tables[table_name(part)], self.config.key_extractor(part.encoder), part.encoder)
-            for part in getattr(self.model.plan, role)
-            if self.covers(part)
+            for part in self._covered(role)
         }
 
     def fill(
@@ -141,7 +143,7 @@ class EmbeddingCache:
             recheck=_Recheck(loader, readers, self.tables, rows, is_saved=known is not None),
         )
 
-    def add(self, role: Role, objects: Sequence[Any]) -> dict[str, CachedRows]:
+    def add(self, role: str, objects: Sequence[Any]) -> dict[str, CachedRows]:
         """Encode what is new among objects of no data set, such as an evaluation's; all processes give the same ones.
 
         Args:
@@ -154,7 +156,7 @@ class EmbeddingCache:
         Raises:
             RuntimeError: when it failed in another process.
         """
-        parts = [part for part in getattr(self.model.plan, role) if self.covers(part)]
+        parts = self._covered(role)
         keys: dict[str, list[NDArray[np.uint8]]] = {part.name: [] for part in parts}
 
         def encode_new() -> list[Columns]:
@@ -179,10 +181,10 @@ class EmbeddingCache:
         return {name: CachedRows(found) for name, found in rows.items()}
 
     def _readers(self, loader: SimilarityDataLoader) -> list[RoleReader]:
-        roles: tuple[Role, ...] = ("query",) if loader.kind.shared else ("query", "document")
+        roles = ("query",) if loader.kind.shared else ("query", "document")
         readers = []
         for role in roles:
-            parts = [part for part in getattr(self.model.plan, role) if self.covers(part)]
+            parts = self._covered(role)
             extractors = [self.config.key_extractor(part.encoder) for part in parts]
             readers.append(RoleReader(role, parts, loader.kind, extractors))
         return readers
@@ -234,7 +236,7 @@ class EmbeddingCache:
     def _find(self, part: Part, keys: NDArray[np.uint8]) -> Tensor:
         return self.tables[table_name(part)].rows(keys)
 
-    def _use(self, readers: Sequence[RoleReader], rows: dict[Role, dict[str, Ragged]]) -> None:
+    def _use(self, readers: Sequence[RoleReader], rows: dict[str, dict[str, Ragged]]) -> None:
         for reader in readers:
             for part in reader.parts:
                 self._used[table_name(part)].append(rows[reader.role][part.name].values)
@@ -261,7 +263,7 @@ class _Recheck:
     loader: SimilarityDataLoader
     readers: Sequence[RoleReader]
     tables: dict[TableName, Table]
-    rows: dict[Role, dict[str, Ragged]]
+    rows: dict[str, dict[str, Ragged]]
     is_saved: bool
 
     def __call__(self, epoch: int) -> None:

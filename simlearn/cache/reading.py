@@ -17,9 +17,9 @@ from simlearn.data.columns import Ragged
 from simlearn.data.kinds import SampleKind
 from simlearn.data.sources import MapSource, StreamSource
 from simlearn.distributed import is_distributed, rank, world_size
-from simlearn.encoders.towers import Part, Role
 from simlearn.hashing import content_key
 from simlearn.store import as_keys
+from simlearn.towers.plan import Part
 
 CHUNK = 1024
 """Samples read, and their new objects sorted by length and encoded, at once."""
@@ -62,7 +62,7 @@ class RoleReader:
     """
 
     def __init__(
-        self, role: Role, parts: Sequence[Part], kind: SampleKind, extractors: Sequence[KeyExtractor | None]
+        self, role: str, parts: Sequence[Part], kind: SampleKind, extractors: Sequence[KeyExtractor | None]
     ) -> None:
         self.role = role
         self.parts = list(parts)

@@ -19,7 +19,6 @@ from torch import Tensor
 from simlearn.components import CannotTellError, Teller
 from simlearn.data import SimilarityDataLoader
 from simlearn.data.columns import Column, Columns, Ragged
-from simlearn.encoders.towers import Role
 from simlearn.files import add_tensors, unreadable, write_tensors
 from simlearn.store import DiskTable, Table
 
@@ -33,7 +32,7 @@ _logger = logging.getLogger(__name__)
 DATASETS = "datasets"
 """The folder of a cache in which they are."""
 
-Rows: TypeAlias = "dict[Role, dict[str, Ragged]]"
+Rows: TypeAlias = "dict[str, dict[str, Ragged]]"
 
 _SAMPLED = 8
 """Samples, from evenly spaced places of a data set, whose keys are remembered."""
@@ -156,7 +155,7 @@ class SavedRows:
             if what == "label":
                 labels[rest] = column
             elif isinstance(column, Ragged):
-                role: Role = "query" if what == "query" else "document"
+                role = "query" if what == "query" else "document"
                 rows.setdefault(role, {})[rest] = column
         return labels, rows, None if numbers is None else SampledKeys(numbers, keys)
 

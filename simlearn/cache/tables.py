@@ -19,14 +19,14 @@ from simlearn.components import CannotTellError
 from simlearn.distributed import gather_objects, rank, world_size
 from simlearn.embeddings import Embeddings
 from simlearn.encoders import Encoder, version_1
-from simlearn.encoders.identity import identity
-from simlearn.encoders.towers import Part
 from simlearn.files import CAN_SHARE, read_sealed, temporary_folder
 from simlearn.meta import Meta
 from simlearn.models import SimilarityModel
 from simlearn.store import KEY_SIZE, DiskTable, Table, VectorTable
 from simlearn.store.commit import STORE_FILE
 from simlearn.store.upkeep import is_table
+from simlearn.towers.identity import identity
+from simlearn.towers.plan import Part
 
 TableName: TypeAlias = tuple[str, str | None]
 """The encoder's name and the prompt."""

@@ -27,11 +27,11 @@ from simlearn.components.code import is_framework
 from simlearn.data import SimilarityDataLoader
 from simlearn.distributed import rank, together
 from simlearn.encoders.tokens import Tokenising, Tokens, same_features, tokenising
-from simlearn.encoders.towers import ROLES, Part, Role
 from simlearn.files import LoadError
 from simlearn.models import SimilarityModel
 from simlearn.store import DiskTable
 from simlearn.store.ragged import flatten, pad
+from simlearn.towers.plan import Part
 
 _Done = TypeVar("_Done")
 
@@ -57,7 +57,7 @@ class TokenCache:
         self.model = model
         self._lookups: dict[tuple[str, str | None], TokenLookup] = {}
         found: dict[tuple[str, str | None], Tokenising] = {}
-        for role in ROLES:
+        for role in model.plan.roles:
             collator = model.tower(role).collator()
             for part, collate in zip(collator.parts, collator.collate_fns, strict=True):
                 split = tokenising(collate)
@@ -81,10 +81,10 @@ class TokenCache:
         """Whether the tokens of a part are kept."""
         return (part.encoder, part.prompt) in self._lookups
 
-    def lookups(self, role: Role) -> dict[str, TokenLookup]:
+    def lookups(self, role: str) -> dict[str, TokenLookup]:
         """For each such part of a tower, by name: from its objects to what its encoder takes."""
-        parts: tuple[Part, ...] = getattr(self.model.plan, role)
-        return {part.name: self._lookups[part.encoder, part.prompt] for part in parts if self.covers(part)}
+        covered = filter(self.covers, self.model.plan[role])
+        return {part.name: self._lookups[part.encoder, part.prompt] for part in covered}
 
     def fill(self, loader: SimilarityDataLoader, *, num_workers: int = 0, progress: bool = True) -> None:
         """Read a data set once and tokenise what is new in it; processes that share a folder share the work.
@@ -129,9 +129,9 @@ class TokenCache:
     def _read(self, loader: SimilarityDataLoader, samples: list[Any]) -> Iterator[tuple[Part, list[Any]]]:
         """For each part what it reads of samples."""
         plan, kind = self.model.plan, loader.kind
-        given = [(plan.query, kind.queries(samples))]
+        given = [(plan["query"], kind.queries(samples))]
         if not kind.shared:
-            given.append((plan.document, kind.documents(samples)[0]))
+            given.append((plan["document"], kind.documents(samples)[0]))
         for parts, objects in given:
             for part in parts:
                 if self.covers(part):

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from simlearn.data.columns import Columns, Ragged, take
 from simlearn.data.kinds import SampleKind
-from simlearn.encoders.inputs import CachedRows, InputChunks, Inputs
-from simlearn.encoders.token_budget import collate_within
-from simlearn.encoders.towers import TowerCollator
 from simlearn.relations import Relation, RelationCheck
+from simlearn.towers.inputs import CachedRows, InputChunks, Inputs
+from simlearn.towers.plan import TowerCollator
+from simlearn.towers.token_budget import collate_within
 
 Lookups = Mapping[str, Callable[[list[Any]], Any]]
 """For parts that are cached, by name: from their objects to `CachedRows`, or to what the encoder takes."""

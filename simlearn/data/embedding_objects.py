@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from simlearn.embeddings import Embeddings
-from simlearn.encoders.towers import Role
 from simlearn.models import SimilarityModel
 
-Encode: TypeAlias = "SimilarityModel | Any | Callable[[list[Any], Role], Embeddings | Tensor | np.ndarray]"
+Encode: TypeAlias = "SimilarityModel | Any | Callable[[list[Any], str], Embeddings | Tensor | np.ndarray]"
 """A `SimilarityModel`, a `TrainableModel`, anything with `encode_query` and `encode_document` (such as a
 SentenceTransformer), or a function of a list of objects and `"query"` or `"document"`."""
 
@@ -25,7 +24,7 @@ def model_in(encode: Encode) -> SimilarityModel | None:
 
 
 @torch.no_grad()
-def embed_objects(encode: Encode, objects: list[Any], role: Role) -> Embeddings:
+def embed_objects(encode: Encode, objects: list[Any], role: str) -> Embeddings:
     """The embeddings of at least one object.
 
     Raises:

@@ -8,7 +8,6 @@ from simlearn.encoders.image_encoder import ImageEncoder
 from simlearn.encoders.prompted import Prompted
 from simlearn.encoders.switch_encoder import SwitchEncoder
 from simlearn.encoders.text_encoder import TextEncoder
-from simlearn.encoders.towers import Field, Fields, TwoTower
 from simlearn.encoders.word_vectors import WordVectors
 
 __all__ = [
@@ -16,14 +15,11 @@ __all__ = [
     "CollateFn",
     "Encoder",
     "FasttextEncoder",
-    "Field",
-    "Fields",
     "HashedNGrams",
     "ImageEncoder",
     "MetaExtractor",
     "Prompted",
     "SwitchEncoder",
     "TextEncoder",
-    "TwoTower",
     "WordVectors",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from simlearn.encoders.towers import Role
 from simlearn.evaluation.encode import Encode, encoder_of
 from simlearn.evaluation.report import EvaluationReport
 from simlearn.scoring import Scorer
@@ -48,7 +47,7 @@ class BaseEvaluator(ABC):
         self.show_progress = show_progress
 
     @abstractmethod
-    def objects(self) -> list[tuple[Role, list[Any]]]:
+    def objects(self) -> list[tuple[str, list[Any]]]:
         """What `measure` will encode: lists of objects and their roles, the same lists every time."""
 
     @abstractmethod

@@ -13,10 +13,9 @@ from simlearn.data.embedding_objects import model_in
 from simlearn.data.object_ids import ObjectIds
 from simlearn.data.similarity_data_loader import SimilarityDataLoader
 from simlearn.embeddings import Embeddings
-from simlearn.encoders.towers import Role
 from simlearn.scoring import CosineScorer, Scorer
 
-Encode: TypeAlias = Callable[[list[Any], Role], Any]
+Encode: TypeAlias = Callable[[list[Any], str], Any]
 """From N objects and their role, `"query"` or `"document"`, to embeddings: `Embeddings`, or (N, D) in any form."""
 
 
@@ -36,7 +35,7 @@ def encoder_of(model: Any, scorer: Scorer | None, batch_size: int, show_progress
     found = model_in(model)
     if found is not None:
 
-        def embed(objects: list[Any], role: Role) -> Embeddings:
+        def embed(objects: list[Any], role: str) -> Embeddings:
             return found.embed(objects, role, batch_size=batch_size, show_progress=show_progress)
 
         return embed, scorer if scorer is not None else found.scorer
@@ -74,7 +73,7 @@ class ObjectSet:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def embed(self, encode: Encode, role: Role) -> Embeddings:
+    def embed(self, encode: Encode, role: str) -> Embeddings:
         """The embeddings of the N objects.
 
         Raises:

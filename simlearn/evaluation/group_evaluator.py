@@ -12,7 +12,6 @@ from torch import Tensor
 
 from simlearn.distances import normalize
 from simlearn.embeddings import Embeddings
-from simlearn.encoders.towers import Role
 from simlearn.evaluation.base_evaluator import BaseEvaluator
 from simlearn.evaluation.encode import Encode, ObjectSet, first_of_each, samples_of
 from simlearn.evaluation.groups import cluster_agreement, k_means, knn_accuracy
@@ -78,9 +77,9 @@ class GroupEvaluator(BaseEvaluator):
         kept = [samples[row] for row in first.tolist()]
         return kept, ObjectSet(first.tolist(), [sample.obj for sample in kept], name), groups[first]
 
-    def objects(self) -> list[tuple[Role, list[Any]]]:
+    def objects(self) -> list[tuple[str, list[Any]]]:
         """The objects, and the gallery where there is one."""
-        own: list[tuple[Role, list[Any]]] = [("query", self.queries.distinct)]
+        own: list[tuple[str, list[Any]]] = [("query", self.queries.distinct)]
         return own if self.gallery is None else [*own, ("document", self.gallery.distinct)]
 
     def measure(self, encode: Encode, scorer: Scorer) -> EvaluationReport:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from simlearn.encoders.towers import Role
 from simlearn.evaluation import pairs
 from simlearn.evaluation.base_evaluator import BaseEvaluator
 from simlearn.evaluation.encode import Encode, ObjectSet, samples_of
@@ -63,7 +62,7 @@ class PairEvaluator(BaseEvaluator):
             )
         return names
 
-    def objects(self) -> list[tuple[Role, list[Any]]]:
+    def objects(self) -> list[tuple[str, list[Any]]]:
         """All first and all second objects."""
         return [("query", self.first.distinct), ("document", self.second.distinct)]
 

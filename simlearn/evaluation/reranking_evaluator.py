@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 
-from simlearn.encoders.towers import Role
 from simlearn.evaluation.base_evaluator import BaseEvaluator
 from simlearn.evaluation.encode import Encode, ObjectSet, samples_of
 from simlearn.evaluation.files import ParseRecord, read_run, text_of
@@ -124,7 +123,7 @@ class RerankingEvaluator(BaseEvaluator):
             notes.append(f"{out_of_reach:,} relevant documents are not among the candidates and are not counted.")
         return cls(samples, ids=list(run), notes=notes, **options)
 
-    def objects(self) -> list[tuple[Role, list[Any]]]:
+    def objects(self) -> list[tuple[str, list[Any]]]:
         """The queries and all candidates."""
         return [("query", self.queries.distinct), ("document", self.candidates.distinct)]
 

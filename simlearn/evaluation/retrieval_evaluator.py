@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from simlearn.embeddings import Embeddings
-from simlearn.encoders.towers import Role
 from simlearn.evaluation.base_evaluator import BaseEvaluator
 from simlearn.evaluation.encode import Encode, ObjectSet
 from simlearn.evaluation.files import Judgements, ParseRecord, read_objects, read_qrels, text_of
@@ -108,7 +107,7 @@ class RetrievalEvaluator(BaseEvaluator):
         judged = {name: query for name, query in queries.items() if name in qrels.grades}
         return cls(judged, folder / "corpus.jsonl", qrels, **options)
 
-    def objects(self) -> list[tuple[Role, list[Any]]]:
+    def objects(self) -> list[tuple[str, list[Any]]]:
         """The queries that have a relevant document, and the corpus."""
         return [("query", self.queries.distinct), ("document", self.corpus.distinct)]
 

@@ -22,8 +22,6 @@ from tqdm.auto import tqdm
 from simlearn.components import CannotTellError, Teller
 from simlearn.embeddings import Embeddings
 from simlearn.encoders import version_1
-from simlearn.encoders.identity import identity
-from simlearn.encoders.towers import Role
 from simlearn.encoding import encode_in_batches, evaluating
 from simlearn.files import replaced_folder
 from simlearn.hashing import content_key
@@ -32,6 +30,7 @@ from simlearn.models.output import finished
 from simlearn.store import DiskTable, as_keys
 from simlearn.store.commit import STORE_FILE
 from simlearn.store.upkeep import make
+from simlearn.towers.identity import identity
 
 if TYPE_CHECKING:
     from simlearn.models.similarity_model import SimilarityModel
@@ -47,7 +46,7 @@ def encode_to_disk(
     model: SimilarityModel,
     objects: Iterable[Any],
     path: str | Path,
-    role: Role,
+    role: str,
     *,
     key: Callable[[Any], Any] | None,
     batch_size: int,
@@ -130,7 +129,7 @@ def _table(folder: Path, made_by: dict[str, Any], size: int, dtype: torch.dtype 
     return table
 
 
-def _made_by(model: SimilarityModel, role: Role, key: Callable[[Any], Any] | None) -> dict[str, Any]:
+def _made_by(model: SimilarityModel, role: str, key: Callable[[Any], Any] | None) -> dict[str, Any]:
     """Who encodes, and what objects are known by, as JSON can hold it. Other answers may not share a table.
 
     Raises:
@@ -158,7 +157,7 @@ def _made_by(model: SimilarityModel, role: Role, key: Callable[[Any], Any] | Non
 class _Version1:
     """What the first format of these folders said of a model."""
 
-    def __init__(self, model: SimilarityModel, role: Role, made_by: dict[str, Any]) -> None:
+    def __init__(self, model: SimilarityModel, role: str, made_by: dict[str, Any]) -> None:
         self._tower = model.tower(role)
         self._made_by = made_by
 

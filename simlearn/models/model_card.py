@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simlearn.encoders import TextEncoder
-from simlearn.encoders.towers import ROLES, Part, Plan
 from simlearn.files import LoadError
 from simlearn.heads import EmptyHead, EncoderHead
 from simlearn.scoring import DistanceScorer, Scorer
+from simlearn.towers.plan import Part, Plan
 
 
 @dataclass
@@ -59,13 +59,10 @@ class ModelCard:
             scorer: how embeddings compare.
             foreign: module and class of the parts that are not simlearn's, which loading must be given.
         """
-        roles = ROLES[: 2 - plan.is_symmetric]
         towers = "one tower for queries and documents alike" if plan.is_symmetric else "a tower each for the two"
         rows = {
-            "tower" if plan.is_symmetric else f"{role} tower": _tower(
-                getattr(plan, role), plan, heads.get(role, heads["query"])
-            )
-            for role in roles
+            "tower" if plan.is_symmetric else f"{role} tower": _tower(parts, plan, heads.get(role, heads["query"]))
+            for role, parts in plan.towers.items()
         }
         rows |= {"similarity": _similarity(scorer), "parameters": _parameters(plan, heads)}
         lines = [
@@ -107,7 +104,7 @@ def _usage(plan: Plan, foreign: Iterable[Mapping[str, Any]]) -> list[str]:
             classes.append(name)
             imports.append(f"from {module} import {name.partition('.')[0]}")
     given = f", classes=[{', '.join(classes)}]" if classes else ""
-    query, document = (_example(getattr(plan, role), plan) for role in ROLES)
+    query, document = (_example(plan[role], plan) for role in plan.roles)
     lines = [*imports, "", f'served = SimilarityModel.load("path/of/this/folder"{given})']
     if plan.is_symmetric:
         lines.append(f"vectors = served.encode([{query}])  # numpy, one row an object")

@@ -30,11 +30,11 @@ from simlearn.components import (
 )
 from simlearn.components.layout import overrides
 from simlearn.encoders import Encoder
-from simlearn.encoders.towers import ROLES, Part, Plan
 from simlearn.files import LoadError, check_name, read_versioned_json, replaced_folder, write_json
 from simlearn.heads import EncoderHead
 from simlearn.models.model_card import ModelCard
 from simlearn.scoring import Scorer
+from simlearn.towers.plan import ROLES, Part, Plan
 
 SERVABLE_FILE = "servable.json"
 _KIND = "SimilarityModel"
@@ -57,7 +57,7 @@ def save_model_parts(
     """
     with replaced_folder(path, SERVABLE_FILE) as draft:
         _planned(draft, plan, heads, scorer).write()
-        towers = {role: [part.to_json() for part in getattr(plan, role)] for role in ROLES[: 2 - plan.is_symmetric]}
+        towers = {role: [part.to_json() for part in parts] for role, parts in plan.towers.items()}
         write_json(
             draft / SERVABLE_FILE,
             {
@@ -126,9 +126,7 @@ def load_model_parts(
     heads = {role: loading.load(f"heads/{role}", EncoderHead) for role in roles}
     scorer = loading.load("scorer", Scorer)
     loading.tie()
-    query = towers["query"]
-    plan = Plan(encoders, query, towers.get("document", query), is_symmetric="document" not in towers)
-    return plan, heads, scorer, card
+    return Plan(encoders, towers), heads, scorer, card
 
 
 def _read(file: Path) -> tuple[list[str], list[str], dict[str, tuple[Part, ...]], ModelCard]:

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from simlearn.embeddings import Embeddings
 from simlearn.encoders import Encoder
-from simlearn.encoders.inputs import Inputs
-from simlearn.encoders.towers import ROLES, EncoderSpec, Plan, Role, plan
 from simlearn.encoding import encode_in_batches, evaluating
 from simlearn.files import LoadError
 from simlearn.heads import EncoderHead
@@ -23,8 +21,10 @@ from simlearn.models.encoding_to_disk import encode_to_disk
 from simlearn.models.model_card import ModelCard
 from simlearn.models.output import finished
 from simlearn.models.servable import load_model_parts, save_model_parts
-from simlearn.models.tower import Tower, heads_by_role, input_size
 from simlearn.scoring import CosineScorer, Scorer
+from simlearn.towers.inputs import Inputs
+from simlearn.towers.plan import EncoderSpec, Plan, plan
+from simlearn.towers.tower import Tower, heads_by_role
 
 
 class SimilarityModel(nn.Module):
@@ -43,7 +43,7 @@ class SimilarityModel(nn.Module):
     def __init__(
         self,
         encoders: EncoderSpec | Plan,
-        head: EncoderHead | Mapping[Role, EncoderHead] | None = None,
+        head: EncoderHead | Mapping[str, EncoderHead] | None = None,
         scorer: Scorer | None = None,
     ) -> None:
         super().__init__()
@@ -55,20 +55,20 @@ class SimilarityModel(nn.Module):
         for encoder in self.plan.encoders.values():
             encoder.freeze_if_required()
 
-    def input_size(self, role: Role) -> int:
+    def input_size(self, role: str) -> int:
         """The sum of the embedding sizes of a tower's encoders: what its head receives."""
-        return input_size(self.plan, role)
+        return self.plan.input_size(role)
 
     @property
     def is_symmetric(self) -> bool:
         """Whether queries and documents go through one tower."""
         return self.plan.is_symmetric
 
-    def tower(self, role: Role = "query") -> Tower:
+    def tower(self, role: str = "query") -> Tower:
         """The tower of a role; the same for both where the model is symmetric."""
         encoders = {name: self.encoders[name] for name in self.plan.encoders}
         head = self.heads[role if role in self.heads else "query"]
-        return Tower(getattr(self.plan, role), encoders, head)  # type: ignore[arg-type]
+        return Tower(self.plan[role], encoders, head)  # type: ignore[arg-type]
 
     @property
     def embedding_size(self) -> int:
@@ -77,7 +77,7 @@ class SimilarityModel(nn.Module):
         Raises:
             ValueError: for towers of unequal size.
         """
-        sizes = {role: self.tower(role).embedding_size for role in ROLES}
+        sizes = {role: self.tower(role).embedding_size for role in self.plan.roles}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"the towers have embeddings of sizes {sizes}; ask model.tower(role).embedding_size")
         return sizes["query"]
@@ -87,7 +87,7 @@ class SimilarityModel(nn.Module):
         """Where the weights are; the CPU for a model without any."""
         return next((tensor.device for tensor in chain(self.parameters(), self.buffers())), torch.device("cpu"))
 
-    def forward(self, inputs: Inputs, role: Role = "query") -> Tensor:
+    def forward(self, inputs: Inputs, role: str = "query") -> Tensor:
         """Embeddings (N, D) or (N, M, D) of collated inputs, with gradients."""
         return self.tower(role).embed(inputs).values
 
@@ -136,7 +136,7 @@ class SimilarityModel(nn.Module):
 
     def _encode(
         self,
-        role: Role,
+        role: str,
         inputs: Any,
         batch_size: int,
         to_numpy: bool,
@@ -157,7 +157,7 @@ class SimilarityModel(nn.Module):
         return values.cpu().numpy() if to_numpy else values
 
     def embed(
-        self, inputs: Any, role: Role = "query", *, batch_size: int = 32, show_progress: bool = False
+        self, inputs: Any, role: str = "query", *, batch_size: int = 32, show_progress: bool = False
     ) -> Embeddings:
         """Embed objects as `Embeddings`, one or many vectors an object, on the model's device and without gradients.
 
@@ -186,7 +186,7 @@ class SimilarityModel(nn.Module):
         self,
         objects: Iterable[Any],
         path: str | Path,
-        role: Role | None = None,
+        role: str | None = None,
         *,
         key: Callable[[Any], Any] | None = None,
         batch_size: int = 32,
@@ -285,7 +285,7 @@ class SimilarityModel(nn.Module):
         """
         parts, heads, scorer, card = load_model_parts(path, classes, trusted_modules)
         try:
-            model = cls(parts, heads, scorer)  # type: ignore[arg-type]
+            model = cls(parts, heads, scorer)
         except Exception as error:  # each part loaded, but not the one that belongs here
             raise LoadError(f"{path} holds parts that do not fit each other: {error}") from error
         model.card = card

@@ -14,7 +14,6 @@ from simlearn.data.embedding_objects import Encode, embed_objects, model_in
 from simlearn.data.share import Share
 from simlearn.distributed import all_reduce_sum, gather, rank, world_size
 from simlearn.embeddings import Embeddings, gather_embeddings
-from simlearn.encoders.towers import Role
 from simlearn.negatives.known import Known
 from simlearn.negatives.mining import MiningConfig, MiningCounts, mine
 from simlearn.samples import SimilarityPairSample, SimilarityRankingSample
@@ -210,7 +209,7 @@ def mine_hard_negatives(
     return negatives
 
 
-def _encoded(encode: Encode, objects: list[Any], role: Role, share: Share) -> Embeddings:
+def _encoded(encode: Encode, objects: list[Any], role: str, share: Share) -> Embeddings:
     """The embeddings of all objects, of which each process encodes its share."""
     own = share.of(objects)
     embedded = embed_objects(encode, own or objects[:1], role)

@@ -9,9 +9,8 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 
 from simlearn.data import SimilarityDataLoader
-from simlearn.encoders.towers import ROLES
 from simlearn.scoring import DistanceScorer
-from simlearn.training.chunks import check_chunkable, check_countable
+from simlearn.towers.chunks import check_chunkable, check_countable
 from simlearn.training.trainable_model import TrainableModel
 
 
@@ -81,7 +80,7 @@ def check_trainable(model: TrainableModel, train: SimilarityDataLoader, world_si
             f"{type(train).__name__} gives objects of one kind, the model has a tower for queries and one for "
             "documents; give pairs or rankings"
         )
-    sizes = {role: towers.tower(role).embedding_size for role in ROLES}
+    sizes = {role: towers.tower(role).embedding_size for role in towers.plan.roles}
     if isinstance(towers.scorer, DistanceScorer) and len(set(sizes.values())) > 1:
         raise ValueError(
             f"query and document embeddings have different sizes, {sizes}, and {type(towers.scorer).__name__} compares "
@@ -95,6 +94,7 @@ def check_trainable(model: TrainableModel, train: SimilarityDataLoader, world_si
 
 
 def _check_chunks(model: TrainableModel) -> None:
+    towers = model.model
     limits = {name: getattr(model, name) for name in ("encode_chunk_size", "encode_chunk_tokens")}
     given = {name: limit for name, limit in limits.items() if limit is not None}
     if len(given) > 1:
@@ -104,6 +104,6 @@ def _check_chunks(model: TrainableModel) -> None:
     for name, limit in given.items():
         if limit < 1:
             raise ValueError(f"{name} must be at least 1, got {limit}")
-        check_chunkable(model.model)
+        check_chunkable(towers.plan, dict(towers.heads.items()))
     if model.encode_chunk_tokens is not None:
-        check_countable(model.model)
+        check_countable(towers.plan)

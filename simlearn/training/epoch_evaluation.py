@@ -10,10 +10,9 @@ import torch
 
 from simlearn.distributed import is_distributed, rank, together, world_size
 from simlearn.embeddings import Embeddings, gather_embeddings
-from simlearn.encoders.inputs import CachedRows, Inputs
-from simlearn.encoders.towers import Role
 from simlearn.encoding import encode_in_batches, evaluating
 from simlearn.evaluation import BaseEvaluator
+from simlearn.towers.inputs import CachedRows, Inputs
 from simlearn.training.session import Session
 
 _AT_ONCE = 4096
@@ -49,7 +48,7 @@ class EpochEvaluation:
         self.evaluators = dict(evaluators)
         self.session = session
         # The lists are kept beside their rows, or Python might give their address to others.
-        self._rows: dict[tuple[Role, int], tuple[list[Any], dict[str, CachedRows]]] = {}
+        self._rows: dict[tuple[str, int], tuple[list[Any], dict[str, CachedRows]]] = {}
 
     def prepare(self) -> None:
         """Encode what is missing from the cache; the same in all processes."""
@@ -68,14 +67,14 @@ class EpochEvaluation:
             for name, evaluator in self.evaluators.items():
                 scorer = evaluator.scorer if evaluator.scorer is not None else model.scorer
 
-                def encode(objects: list[Any], role: Role, batch_size: int = evaluator.batch_size) -> Embeddings:
+                def encode(objects: list[Any], role: str, batch_size: int = evaluator.batch_size) -> Embeddings:
                     return self._shared(objects, role, batch_size)
 
                 report = evaluator.measure(encode, scorer)
                 figures.update({f"{name}_{metric}": value for metric, value in report.items()})
         return figures
 
-    def _shared(self, objects: list[Any], role: Role, batch_size: int) -> Embeddings:
+    def _shared(self, objects: list[Any], role: str, batch_size: int) -> Embeddings:
         """The embeddings of objects, each process encoding some of them."""
         if not is_distributed() or len(objects) < world_size():
             return self._embed(objects, role, slice(0, len(objects)), batch_size)
@@ -85,7 +84,7 @@ class EpochEvaluation:
         sizes = [[after - before] for before, after in pairwise(bounds)]
         return gather_embeddings([own], sizes)[0]
 
-    def _embed(self, objects: list[Any], role: Role, share: slice, batch_size: int) -> Embeddings:
+    def _embed(self, objects: list[Any], role: str, share: slice, batch_size: int) -> Embeddings:
         """The embeddings of a share of the objects."""
         model, cache = self.session.model, self.session.cache
         tower = model.tower(role)

@@ -8,13 +8,13 @@ from typing import Any
 import pytorch_lightning as pl
 
 from simlearn.cache import CacheConfig
-from simlearn.encoders.towers import ROLES, EncoderSpec, Role, plan
 from simlearn.evaluation import AttachedMetric, BaseEvaluator
 from simlearn.heads import EmptyHead, EncoderHead
 from simlearn.losses import SimilarityLoss
 from simlearn.models import SimilarityModel
 from simlearn.negatives import CrossBatchMemory, XbmConfig
 from simlearn.scoring import DistanceScorer, Scorer
+from simlearn.towers.plan import EncoderSpec, plan
 
 
 class ModelRecipe(pl.LightningModule):
@@ -70,11 +70,9 @@ class ModelRecipe(pl.LightningModule):
 
     def _build_model(self, loss: SimilarityLoss) -> SimilarityModel:
         parts = plan(self.configure_encoders())
-        sizes = {
-            role: sum(parts.encoders[part.encoder].embedding_size for part in getattr(parts, role)) for role in ROLES
-        }
+        sizes = {role: parts.input_size(role) for role in parts.roles}
         if parts.is_symmetric:
-            heads: dict[Role, EncoderHead] = {"query": self.configure_head(sizes["query"])}
+            heads: dict[str, EncoderHead] = {"query": self.configure_head(sizes["query"])}
         else:
             heads = {
                 "query": self.configure_query_head(sizes["query"]),

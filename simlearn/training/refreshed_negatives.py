@@ -11,11 +11,10 @@ from pytorch_lightning.callbacks import Callback
 
 from simlearn.data import BoundLoader, RankingSimilarityDataLoader
 from simlearn.embeddings import Embeddings
-from simlearn.encoders.towers import Role
 from simlearn.encoding import encode_in_batches, evaluating
 from simlearn.negatives import HardNegatives
 from simlearn.samples import SimilarityRankingSample
-from simlearn.training.chunks import embed_in_chunks
+from simlearn.towers.chunks import embed_in_chunks
 from simlearn.training.session import Session
 from simlearn.training.stage import TrainStage
 from simlearn.training.trainable_model import TrainableModel
@@ -124,7 +123,7 @@ class _Encode:
         self.session = session
         self.batch_size = batch_size
 
-    def __call__(self, objects: list[Any], role: Role) -> Embeddings:
+    def __call__(self, objects: list[Any], role: str) -> Embeddings:
         tower = self.session.model.tower(role)
         collate, lookups = tower.collator(), self.session.lookups(role)
         device = self.session.model.device

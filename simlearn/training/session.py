@@ -9,10 +9,9 @@ from simlearn.cache.token_cache import TokenCache
 from simlearn.data import Batch, BatchCollator, BoundLoader, SampleTable, SimilarityDataLoader
 from simlearn.data.batch import Lookups
 from simlearn.embeddings import Embeddings
-from simlearn.encoders.towers import Role
 from simlearn.losses import SimilarityLoss
 from simlearn.models import SimilarityModel
-from simlearn.training.chunks import embed_in_chunks
+from simlearn.towers.chunks import embed_in_chunks
 from simlearn.training.stage import TrainStage
 
 
@@ -72,7 +71,7 @@ class Session:
         table = self._tables.get(stage)
         return loader.bind(collator, training=training, rank=rank, world_size=world_size, table=table)
 
-    def lookups(self, role: Role) -> Lookups:
+    def lookups(self, role: str) -> Lookups:
         """For each part of a tower that is cached, by name: from its objects to their rows, or tokens."""
         caches = (self.tokens, self.cache)
         return {name: lookup for cache in caches if cache is not None for name, lookup in cache.lookups(role).items()}

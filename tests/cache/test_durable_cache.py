@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 
 from simlearn import CacheConfig, CacheType, GroupSimilarityDataLoader, PairsSimilarityDataLoader, TripletLoss, fit
 from simlearn.cache import EmbeddingCache
-from simlearn.encoders.inputs import CachedRows
 from simlearn.store import DiskTable
+from simlearn.towers.inputs import CachedRows
 
 
 def trainer(processes: int = 1) -> pl.Trainer:
@@ -243,7 +243,7 @@ def test_only_the_rows_in_use_are_copied(kind: CacheType, tmp_path: Path) -> Non
     cache = EmbeddingCache(model.model, config)
     table = cache.fill(few, progress=False)
     assert table is not None
-    (part,) = model.model.plan.query
+    (part,) = model.model.plan["query"]
     rows = table.query_rows["default"][torch.tensor([3, 3, 0])]
     vectors, _ = cache.take(part, CachedRows(rows), torch.device("cpu"))
     objects = torch.tensor([pairs(200, seed=8)[row].obj_a for row in (3, 3, 0)])

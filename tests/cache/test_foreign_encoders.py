@@ -78,7 +78,7 @@ def run(encoder: Any, cache: CacheConfig) -> tuple[int, torch.Tensor]:
 def vectors(model: Model, config: CacheConfig) -> torch.Tensor:
     """What the cache says of the objects, asked for by the encoder's identity."""
     cache = EmbeddingCache(model.model, config)
-    part = model.model.plan.query[0]
+    part = model.model.plan["query"][0]
     rows = cache.add("query", [one.obj_a for one in pairs(8)])[part.name]
     embeddings, _ = cache.take(part, rows, torch.device("cpu"))
     return embeddings.values.clone()

@@ -42,8 +42,8 @@ from simlearn.cache import EmbeddingCache
 from simlearn.cache.token_cache import TokenCache, TokenLookup
 from simlearn.data import SampleTable
 from simlearn.encoders import BagOfTokensEncoder, TextEncoder
-from simlearn.encoders.inputs import CachedRows
 from simlearn.models import SimilarityModel
+from simlearn.towers.inputs import CachedRows
 
 EXPECTED = np.load(FOLDER / "expected.npz", allow_pickle=False)
 
@@ -92,7 +92,7 @@ def fill(folder: Path, encoders: Any, samples: Any, version: str | None = None) 
         .values.float()
         .numpy()
         for role in ("query", "document")
-        for part in getattr(model.plan, role)
+        for part in model.plan[role]
     }
 
 

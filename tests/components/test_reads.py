@@ -139,8 +139,8 @@ SHOW = """
 import os
 if MOVES:
     os.chdir("/")
-from simlearn.encoders.identity import identity
-from simlearn.encoders.towers import Part
+from simlearn.towers.identity import identity
+from simlearn.towers.plan import Part
 print(identity(Part("a", "a"), E()))
 """
 

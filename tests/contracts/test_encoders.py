@@ -30,7 +30,7 @@ from simlearn.encoders import (
     TextEncoder,
     WordVectors,
 )
-from simlearn.encoders.inputs import move
+from simlearn.towers.inputs import move
 
 TEXTS = ["red spoon", "a list of cats and dogs", "sort", "", "blue"]
 

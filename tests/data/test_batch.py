@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from simlearn.data.batch import Batch, BatchCollator, SampleTable, collate_samples
 from simlearn.data.columns import Ragged, concatenate
 from simlearn.data.kinds import GroupKind, LabelKind, PairKind, RankingKind, SampleKind
-from simlearn.encoders.inputs import CachedRows
-from simlearn.encoders.towers import Part, TowerCollator
 from simlearn.relations import Relation
 from simlearn.samples import (
     SimilarityGroupSample,
@@ -23,6 +21,8 @@ from simlearn.samples import (
     SimilarityPairSample,
     SimilarityRankingSample,
 )
+from simlearn.towers.inputs import CachedRows
+from simlearn.towers.plan import Part, TowerCollator
 
 WORDS = st.sampled_from("red green blue spoon fork knife cat dog".split())
 NAMES = st.one_of(st.integers(0, 3), st.sampled_from(["p", "q"]))

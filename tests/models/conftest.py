@@ -10,9 +10,10 @@ from hostile import hostile_code, mark
 from tiny_models import tiny_sentence_transformer
 from torch import nn
 
-from simlearn.encoders import Fields, TextEncoder, TwoTower
+from simlearn.encoders import TextEncoder
 from simlearn.heads import GatedHead, MLPHead, SequentialHead
 from simlearn.models import SimilarityModel
+from simlearn.towers import Fields, TwoTower
 
 
 @pytest.fixture(scope="session")

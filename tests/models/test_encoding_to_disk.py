@@ -21,12 +21,12 @@ from processes import kill_when
 from tiny_servables import Letters, ManyVectors
 from torch import nn
 
-from simlearn.encoders import TwoTower
 from simlearn.files import LoadError
 from simlearn.heads import EmptyHead, MLPHead, SequentialHead
 from simlearn.models import EncodedObjects, SimilarityModel
 from simlearn.search import top_k
 from simlearn.store import DiskTable
+from simlearn.towers import TwoTower
 
 ROOT = str(Path(__file__).parents[2])
 TEXTS = ["red spoon", "", "a list of cats and dogs", "red spoon", "b", "the of the", ""]

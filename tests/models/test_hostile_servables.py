@@ -133,7 +133,7 @@ class TestClasses:
     [
         (ENCODER, "simlearn.heads", "MLPHead"),
         (ENCODER, "simlearn.encoders", "Prompted"),
-        (ENCODER, "simlearn.encoders", "TwoTower"),
+        (ENCODER, "simlearn.towers", "TwoTower"),
         (HEAD, "simlearn.encoders", "TextEncoder"),
         (HEAD, "simlearn.scoring", "CosineScorer"),
         (NESTED_HEAD, "simlearn.encoders", "TextEncoder"),

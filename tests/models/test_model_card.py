@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from tiny_models import tiny_sentence_transformer
 from tiny_servables import Letters, Numbers, Scaled, Sharp, load
 
-from simlearn.encoders import Field, Fields, TextEncoder, TwoTower
+from simlearn.encoders import TextEncoder
 from simlearn.files import LoadError, write_json
 from simlearn.heads import MLPHead
 from simlearn.models import ModelCard, SimilarityModel
 from simlearn.scoring import DotScorer
+from simlearn.towers import Field, Fields, TwoTower
 
 
 def readme(model: SimilarityModel, folder: Path) -> str:

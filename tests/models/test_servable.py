@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_servables import Letters, Numbers, Scaled, Sharp, embeddings, load, snapshot
 
-from simlearn.encoders import Field, Fields, TwoTower
-from simlearn.encoders.towers import plan
 from simlearn.files import LoadError, UntrustedError
 from simlearn.heads import EmptyHead, GatedHead, MLPHead, SequentialHead, SkipConnectionHead
 from simlearn.models import SimilarityModel
 from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer
+from simlearn.towers import Field, Fields, TwoTower
+from simlearn.towers.plan import plan
 
 OBJECTS = [{"title": "red spoon", "body": "a", "price": 3.0}, {"title": "", "body": "list of cats", "price": -1.5}]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
@@ -66,10 +66,7 @@ def models(draw: st.DrawFn) -> SimilarityModel:
     if draw(st.booleans()):
         encoders = TwoTower(query=encoders, document=draw(towers(shared)))
     parts = plan(encoders)
-    sizes = {
-        role: sum(parts.encoders[part.encoder].embedding_size for part in getattr(parts, role))
-        for role in ("query", "document")
-    }
+    sizes = {role: parts.input_size(role) for role in parts.roles}
     if parts.is_symmetric or (sizes["query"] == sizes["document"] and draw(st.booleans())):
         heads: Any = draw(st.sampled_from([None, head(draw, sizes["query"])]))
     else:
@@ -93,7 +90,7 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, model: SimilarityM
         }
         assert len(list(other.parameters())) == len(list(model.parameters()))
         assert not any(module.training for module in other.modules())
-        assert (other.plan.query, other.plan.document) == (model.plan.query, model.plan.document)
+        assert (other.plan["query"], other.plan["document"]) == (model.plan["query"], model.plan["document"])
         assert type(other.scorer) is type(model.scorer)
         for first, second in zip(embeddings(model, OBJECTS), embeddings(other, OBJECTS), strict=True):
             assert first.tobytes() == second.tobytes()

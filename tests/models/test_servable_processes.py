@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from tiny_servables import Letters
 
-from simlearn.encoders import Fields, TwoTower
 from simlearn.heads import MLPHead, SequentialHead
 from simlearn.models import SimilarityModel
+from simlearn.towers import Fields, TwoTower
 
 HEAVY = [
     "pytorch_lightning",
@@ -83,7 +83,7 @@ import json, os, random, signal, sys, time
 from pathlib import Path
 import torch
 from tiny_servables import Letters, load
-from simlearn.encoders import TwoTower
+from simlearn.towers import TwoTower
 from simlearn.heads import MLPHead
 from simlearn.models import SimilarityModel, servable
 from simlearn.components import Saving

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tiny_servables import Letters, ManyVectors, Numbers, Scaled, Sharp
 from torch import nn
 
-from simlearn.encoders import Fields, TwoTower
 from simlearn.heads import EmptyHead, MLPHead
 from simlearn.models import MetricModel, ModelCard, SimilarityModel
 from simlearn.scoring import DotScorer
+from simlearn.towers import Fields, TwoTower
 
 TEXTS = ["red spoon", "", "a list of cats and dogs", "b", "the of the", "sort"]
 

@@ -74,8 +74,8 @@ def test_what_was_tied_is_tied() -> None:
     document: Any = model.tower("document").head
     assert document.options["short"] is document.options["empty"], "a head under two names"
     assert document.options["short"] is not document.options["long"]
-    assert (model.plan.query[0].prompt, model.plan.document[1].prompt) == ("query: ", "p ")
-    assert model.plan.query[0].encoder == model.plan.document[1].encoder, "one encoder in both towers"
+    assert (model.plan["query"][0].prompt, model.plan["document"][1].prompt) == ("query: ", "p ")
+    assert model.plan["query"][0].encoder == model.plan["document"][1].encoder, "one encoder in both towers"
 
 
 def test_dtypes_and_freezing_are_kept() -> None:

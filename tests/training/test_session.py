@@ -5,7 +5,7 @@ from small_models import SmallModel, groups, pairs, small_pairs
 
 from simlearn import CacheConfig, GroupSimilarityDataLoader, PairsSimilarityDataLoader
 from simlearn.data import SampleTable
-from simlearn.encoders.inputs import CachedRows
+from simlearn.towers.inputs import CachedRows
 from simlearn.training import TrainStage
 from simlearn.training.session import Session
 

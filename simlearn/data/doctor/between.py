@@ -15,7 +15,6 @@ from simlearn.data.doctor.findings import Finding, shown
 from simlearn.data.doctor.split import Split
 from simlearn.data.embedding_objects import Encode, embed_objects
 from simlearn.data.share import Share
-from simlearn.encoders.towers import Role
 from simlearn.search import top_k
 
 _BATCHES = 8
@@ -82,7 +81,7 @@ def _leak(split: Split, name: str, severity: Any, rows: Any, count: int, total: 
 
 def near(train: Split, validation: Split | None, encode: Encode, threshold: float, limit: int) -> Iterator[Finding]:
     """Objects whose embeddings nearly coincide, within the training data and across the splits."""
-    roles: tuple[Role, ...] = ("query", "document") if train.has_documents else ("query",)
+    roles: tuple[str, ...] = ("query", "document") if train.has_documents else ("query",)
     for role in roles:
         objects, ids = _distinct(train, role, limit)
         if len(objects) < 2:
@@ -129,7 +128,7 @@ def _both(pairs: list[tuple[Any, Any, torch.Tensor]]) -> tuple[str, ...]:
     return tuple(f"{float(score):.3f}  {shown(one, 44)} | {shown(other, 44)}" for one, other, score in nearest)
 
 
-def _distinct(split: Split, role: Role, limit: int) -> tuple[list[Any], Any]:
+def _distinct(split: Split, role: str, limit: int) -> tuple[list[Any], Any]:
     """At most so many different objects, spread over the split, and their numbers."""
     ids, first = np.unique(split.queries if role == "query" else split.documents, return_index=True)
     if len(ids) > limit:

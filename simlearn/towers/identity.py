@@ -6,7 +6,7 @@ import torch
 
 from simlearn.components import Teller
 from simlearn.encoders.encoder import Encoder
-from simlearn.encoders.towers import Part, TowerCollator
+from simlearn.towers.plan import Part, TowerCollator
 
 
 def identity(part: Part, encoder: Encoder, autocast: torch.dtype | None = None) -> str:

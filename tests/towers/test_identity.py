@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from simlearn.encoders import BagOfTokensEncoder, Encoder, HashedNGrams
-from simlearn.encoders.identity import identity
-from simlearn.encoders.towers import Part
+from simlearn.towers.identity import identity
+from simlearn.towers.plan import Part
 
 PART = Part("default", "default")
 CODE = '''

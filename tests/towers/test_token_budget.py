@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from torch import Tensor
 
-from simlearn.encoders import Encoder, Fields
-from simlearn.encoders.inputs import CachedRows, InputChunks, Inputs
-from simlearn.encoders.token_budget import collate_within, cut_by_tokens
-from simlearn.encoders.towers import TowerCollator, plan
+from simlearn.encoders import Encoder
+from simlearn.towers import Fields
+from simlearn.towers.inputs import CachedRows, InputChunks, Inputs
+from simlearn.towers.plan import TowerCollator, plan
+from simlearn.towers.token_budget import collate_within, cut_by_tokens
 
 
 @given(
@@ -69,7 +70,7 @@ class Uncounted(Plain):
 
 def collator(spec: Any) -> TowerCollator:
     made = plan(spec)
-    return TowerCollator.of(made.query, made.encoders)
+    return TowerCollator.of(made["query"], made.encoders)
 
 
 OBJECTS = [[1.0], [1, 2, 3], [4, 5], [6, 7, 8, 9], [2.0]]

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from simlearn.encoders.inputs import CachedRows, Inputs, cast, move
 from simlearn.meta import Categories, columns
+from simlearn.towers.inputs import CachedRows, Inputs, cast, move
 
 Pair = namedtuple("Pair", "a b")
 

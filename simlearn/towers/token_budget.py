@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from simlearn.encoders.inputs import CachedRows, InputChunks, Inputs
 from simlearn.encoders.tokens import count_tokens, tokenising
-from simlearn.encoders.towers import TowerCollator
+from simlearn.towers.inputs import CachedRows, InputChunks, Inputs
+from simlearn.towers.plan import TowerCollator
 
 Lookups = Mapping[str, Callable[[list[Any]], Any]]
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from torch import nn
 
 from simlearn import meta as columns
-from simlearn.encoders.encoder import CollateFn, Encoder, MetaExtractor
-from simlearn.encoders.inputs import CachedRows, Inputs
-from simlearn.encoders.prompted import Prompted
+from simlearn.encoders import CollateFn, Encoder, MetaExtractor, Prompted
 from simlearn.files import LoadError, check_name
+from simlearn.towers.inputs import CachedRows, Inputs
 
-Role: TypeAlias = Literal["query", "document"]
-ROLES: Final[tuple[Role, Role]] = ("query", "document")
+ROLES: Final = ("query", "document")
 DEFAULT_NAME = "default"
 
 
@@ -118,15 +116,35 @@ class Plan:
 
     Args:
         encoders: by name.
-        query: the parts of the query tower.
-        document: the parts of the document tower; the same for a symmetric model.
-        is_symmetric: whether queries and documents go through one tower.
+        towers: the parts of each tower by its role; `"query"` alone where documents go through the same tower.
     """
 
     encoders: dict[str, Encoder]
-    query: tuple[Part, ...]
-    document: tuple[Part, ...]
-    is_symmetric: bool
+    towers: dict[str, tuple[Part, ...]]
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What a tower can be asked for; two of them may be one tower."""
+        return ROLES
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether queries and documents go through one tower."""
+        return len(self.towers) == 1
+
+    def __getitem__(self, role: str) -> tuple[Part, ...]:
+        """The parts of the tower of a role.
+
+        Raises:
+            ValueError: for a role that there is not.
+        """
+        if role not in ROLES:
+            raise ValueError(f"there is no tower for {role!r:.80}; the roles are {' and '.join(ROLES)}")
+        return self.towers.get(role, self.towers["query"])
+
+    def input_size(self, role: str) -> int:
+        """The sum of the embedding sizes of a tower's encoders: what its head receives."""
+        return sum(self.encoders[part.encoder].embedding_size for part in self[role])
 
 
 def plan(spec: EncoderSpec) -> Plan:
@@ -138,14 +156,11 @@ def plan(spec: EncoderSpec) -> Plan:
     """
     encoders: dict[str, Encoder] = {}
     if isinstance(spec, TwoTower):
-        query = _parts(spec.query, "query", encoders)
-        document = _parts(spec.document, "document", encoders)
-        return Plan(encoders, query, document, is_symmetric=False)
-    parts = _parts(spec, None, encoders)
-    return Plan(encoders, parts, parts, is_symmetric=True)
+        return Plan(encoders, {role: _parts(getattr(spec, role), role, encoders) for role in ROLES})
+    return Plan(encoders, {"query": _parts(spec, None, encoders)})
 
 
-def _parts(spec: Any, role: Role | None, encoders: dict[str, Encoder]) -> tuple[Part, ...]:
+def _parts(spec: Any, role: str | None, encoders: dict[str, Encoder]) -> tuple[Part, ...]:
     if isinstance(spec, TwoTower):
         raise TypeError("a TwoTower cannot stand inside a TwoTower")
     if not isinstance(spec, Mapping):
@@ -157,7 +172,7 @@ def _parts(spec: Any, role: Role | None, encoders: dict[str, Encoder]) -> tuple[
     return tuple(_part(name, spec[name], name if reads else None, role, encoders) for name in names)
 
 
-def _part(name: str, leaf: Any, field: str | None, role: Role | None, encoders: dict[str, Encoder]) -> Part:
+def _part(name: str, leaf: Any, field: str | None, role: str | None, encoders: dict[str, Encoder]) -> Part:
     prompt = None
     if isinstance(leaf, Field):
         field, leaf = leaf.name, leaf.encoder
@@ -171,7 +186,7 @@ def _part(name: str, leaf: Any, field: str | None, role: Role | None, encoders: 
     return Part(name, _register(name, leaf, role, encoders), field, prompt)
 
 
-def _register(name: str, encoder: Encoder, role: Role | None, encoders: dict[str, Encoder]) -> str:
+def _register(name: str, encoder: Encoder, role: str | None, encoders: dict[str, Encoder]) -> str:
     """The encoder's name in the model; a second one of the same name is told apart by its role."""
     for known_name, known in encoders.items():
         if known is encoder:

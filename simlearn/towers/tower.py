@@ -13,10 +13,10 @@ from torch import Tensor
 from simlearn import meta as columns
 from simlearn.embeddings import Embeddings
 from simlearn.encoders import Encoder
-from simlearn.encoders.inputs import CachedRows, Inputs, cast
-from simlearn.encoders.towers import ROLES, Part, Plan, Role, TowerCollator, merge_meta
 from simlearn.encoding import evaluating
 from simlearn.heads import EmptyHead, EncoderHead
+from simlearn.towers.inputs import CachedRows, Inputs, cast
+from simlearn.towers.plan import Part, Plan, TowerCollator, merge_meta
 
 
 class KnownVectors(Protocol):
@@ -117,12 +117,7 @@ def _join(parts: list[Embeddings]) -> Embeddings:
     return Embeddings(torch.cat([part.values.to(dtype) for part in parts], dim=1))
 
 
-def input_size(plan: Plan, role: Role) -> int:
-    """The sum of the embedding sizes of a tower's encoders: what its head receives."""
-    return sum(plan.encoders[part.encoder].embedding_size for part in getattr(plan, role))
-
-
-def heads_by_role(plan: Plan, head: EncoderHead | Mapping[Role, EncoderHead] | None) -> dict[str, EncoderHead]:
+def heads_by_role(plan: Plan, head: EncoderHead | Mapping[str, EncoderHead] | None) -> dict[str, EncoderHead]:
     """The heads by role; one for both towers stands under "query" alone, so that it is stored once.
 
     Args:
@@ -133,22 +128,22 @@ def heads_by_role(plan: Plan, head: EncoderHead | Mapping[Role, EncoderHead] | N
         ValueError: for heads that do not fit the towers.
     """
     if not isinstance(head, Mapping):
-        sizes = {role: input_size(plan, role) for role in ROLES}
+        sizes = {role: plan.input_size(role) for role in plan.roles}
         if head is None and len(set(sizes.values())) > 1:
             head = {role: EmptyHead(size) for role, size in sizes.items()}
         else:
             head = {"query": head if head is not None else EmptyHead(sizes["query"])}
     elif plan.is_symmetric and set(head) != {"query"}:
         raise ValueError("a head for each role needs two towers: TwoTower(query=encoder, document=encoder)")
-    elif "query" not in head or set(head) - set(ROLES):
-        raise ValueError(f"heads must be given for {' and '.join(ROLES)}, got {sorted(head)}")
-    for role in ROLES:
+    elif "query" not in head or set(head) - set(plan.roles):
+        raise ValueError(f"heads must be given for {' and '.join(plan.roles)}, got {sorted(head)}")
+    for role in plan.roles:
         one = head.get(role, head["query"])
         if not isinstance(one, EncoderHead):
             raise TypeError(f"the {role} head must be an EncoderHead, got {type(one).__name__}")
-        if one.input_embedding_size != input_size(plan, role):
+        if one.input_embedding_size != plan.input_size(role):
             raise ValueError(
                 f"the {role} head takes embeddings of size {one.input_embedding_size}, the encoders give "
-                f"{input_size(plan, role)}; build it from the input_embedding_size that configure_head receives"
+                f"{plan.input_size(role)}; build it from the input_embedding_size that configure_head receives"
             )
     return {role: one for role, one in head.items() if role == "query" or one is not head["query"]}

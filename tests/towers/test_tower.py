@@ -10,12 +10,13 @@ from tiny_servables import Letters, ManyVectors, Numbers
 from torch import Tensor, nn
 
 from simlearn.embeddings import Embeddings
-from simlearn.encoders import Field, Fields, SwitchEncoder
-from simlearn.encoders.inputs import CachedRows
-from simlearn.encoders.towers import Part, plan
+from simlearn.encoders import SwitchEncoder
 from simlearn.heads import EmptyHead, EncoderHead, MLPHead
 from simlearn.meta import Meta, columns
-from simlearn.models import SimilarityModel, Tower
+from simlearn.models import SimilarityModel
+from simlearn.towers import Field, Fields, Tower
+from simlearn.towers.inputs import CachedRows
+from simlearn.towers.plan import Part, plan
 
 OBJECTS = [{"title": "red", "price": 1.0}, {"title": "spoon", "price": -2.0}, {"title": "", "price": 0.0}]
 
@@ -217,5 +218,5 @@ class TestWhereItIs:
             assert not nothing.values.requires_grad
 
     def test_without_weights(self) -> None:
-        parts = plan(Field("a", Letters(4))).query
+        parts = plan(Field("a", Letters(4)))["query"]
         assert Tower(parts, {"default": nn.Identity()}, EmptyHead(4))._device() == torch.device("cpu")  # type: ignore[dict-item]

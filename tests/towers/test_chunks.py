@@ -22,7 +22,7 @@ from simlearn import (
     fit,
 )
 from simlearn.encoders import Encoder
-from simlearn.training import chunks
+from simlearn.towers import chunks
 
 PADDED: list[int] = []
 """The padded sizes of what was encoded."""

@@ -8,16 +8,18 @@ backward pass of its own inside the backward pass would be silently wrong there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from simlearn.embeddings import Embeddings
-from simlearn.encoders.inputs import InputChunks, Inputs
 from simlearn.encoders.tokens import count_tokens
-from simlearn.encoders.towers import ROLES
-from simlearn.models import KnownVectors, SimilarityModel, Tower
+from simlearn.towers.inputs import InputChunks, Inputs
+from simlearn.towers.plan import Plan, TowerCollator
+from simlearn.towers.tower import KnownVectors, Tower
 
 
 def embed_in_chunks(tower: Tower, inputs: Inputs | InputChunks, known: KnownVectors | None) -> Embeddings:
@@ -38,15 +40,15 @@ def _checkpointed(tower: Tower, chunk: Inputs, known: KnownVectors | None) -> Em
     return Embeddings(values, mask)
 
 
-def check_chunkable(model: SimilarityModel) -> None:
+def check_chunkable(plan: Plan, heads: Mapping[str, nn.Module]) -> None:
     """Refuse batch normalisation that training changes: its statistics would be those of a chunk, and counted twice.
 
     Raises:
         ValueError: naming the layer.
     """
     trained: list[tuple[str, nn.Module]] = [
-        *((name, encoder) for name, encoder in model.plan.encoders.items() if encoder.trainable),
-        *(("head", head) for head in model.heads.values()),
+        *((name, encoder) for name, encoder in plan.encoders.items() if encoder.trainable),
+        *(("head", head) for head in heads.values()),
     ]
     for name, module in trained:
         for layer_name, layer in module.named_modules():
@@ -57,14 +59,14 @@ def check_chunkable(model: SimilarityModel) -> None:
                 )
 
 
-def check_countable(model: SimilarityModel) -> None:
+def check_countable(plan: Plan) -> None:
     """Refuse trainable encoders that cannot tell how many tokens an object has; others may yet be cached.
 
     Raises:
         TypeError: naming the encoder.
     """
-    for role in ROLES:
-        collator = model.tower(role).collator()
+    for parts in plan.towers.values():
+        collator = TowerCollator.of(parts, plan.encoders)
         for part, collate in zip(collator.parts, collator.collate_fns, strict=True):
-            if model.plan.encoders[part.encoder].trainable:
+            if plan.encoders[part.encoder].trainable:
                 count_tokens(collate, [], part.encoder)

@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_servables import Letters, Numbers
 
-from simlearn.encoders import Encoder, Field, Fields, Prompted, TwoTower
-from simlearn.encoders.inputs import CachedRows
-from simlearn.encoders.towers import Part, TowerCollator, merge_meta, plan
+from simlearn.encoders import Encoder, Prompted
 from simlearn.files import LoadError
 from simlearn.meta import columns
+from simlearn.models import SimilarityModel
+from simlearn.towers import Field, Fields, TwoTower
+from simlearn.towers.inputs import CachedRows
+from simlearn.towers.plan import Part, TowerCollator, merge_meta, plan
 
 A, B = Letters(2), Letters(3)
 
@@ -37,34 +39,34 @@ class TestPlan:
     def test_one_encoder(self) -> None:
         made = plan(A)
         assert made.encoders == {"default": A} and made.is_symmetric
-        assert made.query == made.document == (Part("default", "default"),)
+        assert made["query"] == made["document"] == (Part("default", "default"),)
 
     def test_a_dictionary_reads_whole_objects_in_the_order_of_names(self) -> None:
         made = plan({"b": A, "a": B, "c": A})
         assert made.encoders == {"a": B, "b": A}
-        assert made.query == (Part("a", "a"), Part("b", "b"), Part("c", "b"))
+        assert made["query"] == (Part("a", "a"), Part("b", "b"), Part("c", "b"))
 
     def test_fields(self) -> None:
         made = plan(Fields(title=A, kind=Field("type", B), body=A.with_prompt("body: ")))
-        assert made.query == (
+        assert made["query"] == (
             Part("body", "body", "body", "body: "),
             Part("kind", "kind", "type"),
             Part("title", "body", "title"),
         )
-        assert plan(Field("größe", A)).query == (Part("default", "default", "größe"),)
-        assert plan({"a": Field("x", A)}).query == (Part("a", "a", "x"),)
+        assert plan(Field("größe", A))["query"] == (Part("default", "default", "größe"),)
+        assert plan({"a": Field("x", A)})["query"] == (Part("a", "a", "x"),)
 
     def test_two_towers(self) -> None:
         made = plan(TwoTower(query=A, document=B))
         assert not made.is_symmetric
         assert made.encoders == {"query": A, "document": B}
-        assert (made.query, made.document) == ((Part("default", "query"),), (Part("default", "document"),))
+        assert (made["query"], made["document"]) == ((Part("default", "query"),), (Part("default", "document"),))
 
     def test_towers_that_share(self) -> None:
         made = plan(TwoTower(query=A.with_prompt("q: "), document=Fields(title=A, body=B)))
         assert made.encoders == {"query": A, "body": B}
-        assert made.query == (Part("default", "query", None, "q: "),)
-        assert made.document == (Part("body", "body", "body"), Part("title", "query", "title"))
+        assert made["query"] == (Part("default", "query", None, "q: "),)
+        assert made["document"] == (Part("body", "body", "body"), Part("title", "query", "title"))
 
     def test_one_name_in_both_towers(self) -> None:
         made = plan(TwoTower(query=Fields(title=A), document=Fields(Title=B)))
@@ -75,6 +77,26 @@ class TestPlan:
         assert plan({"a": prompted, "b": A}).encoders == {"a": A}
 
 
+class TestRoles:
+    def test_towers_by_role(self) -> None:
+        made = plan(TwoTower(query=A, document=B))
+        assert (made.roles, list(made.towers)) == (("query", "document"), ["query", "document"])
+        assert (made.input_size("query"), made.input_size("document")) == (A.embedding_size, B.embedding_size)
+
+    def test_one_tower_answers_to_both_and_stands_once(self) -> None:
+        made = plan(A)
+        assert (made.roles, list(made.towers)) == (("query", "document"), ["query"])
+        assert made["document"] is made["query"]
+
+    @pytest.mark.parametrize("spec", [A, TwoTower(query=A, document=A)], ids=["one tower", "two towers"])
+    @pytest.mark.parametrize("role", ["passage", "", "Query"])
+    def test_another_role_is_refused_with_those_there_are(self, spec: Any, role: str) -> None:
+        with pytest.raises(ValueError, match=rf"no tower for '{role}'; the roles are query and document"):
+            plan(spec)[role]
+        with pytest.raises(ValueError, match="the roles are query and document"):
+            SimilarityModel(spec).embed(["a"], role)
+
+
 class TestRefusals:
     @pytest.mark.parametrize("name", ["keys", "values", "type", "forward", "train", "items", "pop"])
     def test_names_that_torch_needs(self, name: str) -> None:
@@ -82,7 +104,7 @@ class TestRefusals:
             ValueError, match=rf"cannot be called '{name}'.*Fields\({name}_=Field\('{name}', \.\.\.\)\)"
         ):
             plan(Fields({name: A}))
-        assert plan(Fields({f"{name}_": Field(name, A)})).query[0].field == name
+        assert plan(Fields({f"{name}_": Field(name, A)}))["query"][0].field == name
 
     @pytest.mark.parametrize("name", ["", ".", "a.b", "a/b", "../a", "größe", "head\n", 1, None])
     def test_names_that_are_no_folders(self, name: Any) -> None:
@@ -167,7 +189,7 @@ class TestCollator:
 
     def collator(self, spec: Any) -> TowerCollator:
         made = plan(spec)
-        return TowerCollator.of(made.query, made.encoders)
+        return TowerCollator.of(made["query"], made.encoders)
 
     def test_every_part_gets_its_features(self) -> None:
         collate = self.collator(Fields(title=A.with_prompt("t: "), price=Numbers()))
