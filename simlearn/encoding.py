@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from simlearn.embeddings import Embeddings
+from simlearn.distributed import is_distributed, rank, together, world_size
+from simlearn.embeddings import Embeddings, gather_embeddings
 
 EncodeBatch = Callable[[list[Any]], Embeddings]
 
@@ -60,6 +62,26 @@ def encode_in_batches(
     if ragged:
         raise ValueError("the encoder returned one vector an object for some batches and many for others")
     return Embeddings(whole)
+
+
+def encode_shared(count: int, encode: Callable[[slice], Embeddings]) -> Embeddings:
+    """Encode N objects that all processes have; each does its share, and all have the embeddings of all.
+
+    Args:
+        count: N.
+        encode: from the places of some of the objects, in a row, to their embeddings; without collectives.
+
+    Returns:
+        The embeddings of the N objects in their own order.
+
+    Raises:
+        RuntimeError: when it failed in another process.
+    """
+    if not is_distributed() or count < world_size():  # nobody would know the shape of nothing
+        return encode(slice(0, count))
+    shares = [slice(*ends) for ends in pairwise(count * process // world_size() for process in range(world_size() + 1))]
+    own = together(lambda: encode(shares[rank()]), "encoding")
+    return gather_embeddings([own], [[share.stop - share.start] for share in shares])[0]
 
 
 @contextmanager

@@ -8,10 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import run_on_two
 from torch import nn
 
 from simlearn.embeddings import Embeddings
-from simlearn.encoding import encode_in_batches, evaluating, rough_length
+from simlearn.encoding import encode_in_batches, encode_shared, evaluating, rough_length
 
 
 def length_and_first(batch: list[str]) -> Embeddings:
@@ -146,3 +147,24 @@ def test_modes_come_back_one_by_one() -> None:
     with evaluating(model):
         pass
     assert not any(module.training for module in model.modules())
+
+
+def share_of(texts: list[str], many: bool) -> tuple[list[int], list[list[float]]]:
+    seen: list[int] = []
+
+    def encode(part: slice) -> Embeddings:
+        seen.append(part.stop - part.start)
+        return (characters if many else length_and_first)(texts[part])
+
+    return seen, encode_shared(len(texts), encode).values.tolist()
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one vector", "many vectors"])
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_processes_share_the_objects_and_have_all_embeddings(count: int, many: bool) -> None:
+    texts = ["a", "bbb", "", "bb", "dddd", "cc", "ee", "f"][:count]
+    expected = (characters if many else length_and_first)(texts).values.tolist()
+    assert share_of(texts, many) == ([count], expected)
+    (first, found), (second, same) = run_on_two(share_of, (texts, many), (texts, many))
+    assert found == same == expected
+    assert [*first, *second] == ([count // 2, count - count // 2] if count > 1 else [1, 1])

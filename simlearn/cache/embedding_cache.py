@@ -91,10 +91,14 @@ class EmbeddingCache:
 
     def lookups(self, role: str) -> dict[str, Callable[[list[Any]], CachedRows]]:
         """For each cached part of a tower, by name: from its objects to their rows."""
-        return {
-            part.name: _Lookup(self.tables[table_name(part)], self.config.key_extractor(part.encoder), part.encoder)
-            for part in self._covered(role)
-        }
+        return {part.name: self._lookup(part) for part in self._covered(role)}
+
+    def find(self, role: str, objects: list[Any]) -> dict[str, Tensor]:
+        """For each cached part of a tower, by name, the rows (n,) of n objects; -1 for those that it lacks."""
+        return {part.name: self._lookup(part).find(part.pick(objects)) for part in self._covered(role)}
+
+    def _lookup(self, part: Part) -> _Lookup:
+        return _Lookup(self.tables[table_name(part)], self.config.key_extractor(part.encoder), part.encoder)
 
     def fill(
         self, loader: SimilarityDataLoader, check: RelationCheck | None = None, *, progress: bool = True
@@ -249,11 +253,14 @@ class _Lookup:
     extractor: KeyExtractor | None
     encoder: str
 
+    def find(self, objects: list[Any]) -> Tensor:
+        return self.table.find(keys_of(objects, self.extractor, self.encoder))
+
     def __call__(self, objects: list[Any]) -> CachedRows:
-        try:
-            return CachedRows(self.table.rows(keys_of(objects, self.extractor, self.encoder)))
-        except KeyError:
-            raise ValueError(_changed(self.encoder)) from None
+        rows = self.find(objects)
+        if (rows < 0).any():
+            raise ValueError(_changed(self.encoder))
+        return CachedRows(rows)
 
 
 @dataclass(frozen=True)
@@ -274,11 +281,7 @@ class _Recheck:
             objects, _ = reader.objects(samples)
             for part, _, keys in reader.keyed(objects):
                 expected = self.rows[reader.role][part.name].take(torch.tensor(numbers)).values
-                try:
-                    found = self.tables[table_name(part)].rows(keys)
-                except KeyError:
-                    found = None
-                if found is None or not torch.equal(found, expected):
+                if not torch.equal(self.tables[table_name(part)].find(keys), expected):
                     version = self.loader.dataset_version
                     raise ValueError(other_content(version, part.encoder) if self.is_saved else _changed(part.encoder))
 

@@ -191,10 +191,12 @@ class Resident:
     """Some rows of a table, copied to a device.
 
     Args:
+        table: whose rows they are; it gives those that were not copied.
         copied: the rows, in their order.
         places: (rows of the table,) where each of its rows is in `copied`; −1 for those that are not.
     """
 
+    table: Table
     copied: VectorTable
     places: Tensor
 
@@ -208,8 +210,11 @@ class Resident:
             copied.append(keys, *table.take(rows, device))
         places = torch.full((len(table),), -1, dtype=torch.long)
         places[used] = torch.arange(len(used))
-        return cls(copied, places)
+        return cls(table, copied, places)
 
     def take(self, rows: Tensor, device: torch.device | str) -> tuple[Embeddings, Meta]:
         """Embeddings and meta of rows of the table, on `device`."""
-        return self.copied.take(self.places.index_select(0, rows.cpu()), device)
+        if len(rows) and int(rows.max()) >= len(self.places):  # committed since, by another process
+            return self.table.take(rows, device)
+        places = self.places.index_select(0, rows.cpu())
+        return self.copied.take(places, device) if (places >= 0).all() else self.table.take(rows, device)

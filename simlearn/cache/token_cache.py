@@ -8,11 +8,11 @@ tokens of each distinct text under the text's content key, unpadded; its folder 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from simlearn.cache.reading import keys_of, own_share, read_in_chunks
+from simlearn.cache.reading import CHUNK, keys_of, own_share, read_in_chunks
 from simlearn.cache.tables import shared_folder
 from simlearn.components import CannotTellError, Teller
 from simlearn.components.code import is_framework
@@ -32,8 +32,6 @@ from simlearn.models import SimilarityModel
 from simlearn.store import DiskTable
 from simlearn.store.ragged import flatten, pad
 from simlearn.towers.plan import Part
-
-_Done = TypeVar("_Done")
 
 _CHECKED = 16
 """Texts of each data set that are tokenised again, to compare."""
@@ -98,33 +96,47 @@ class TokenCache:
             LoadError: when a table holds other tokens than the tokenizer gives.
             RuntimeError: when it failed in another process.
         """
+        size = None if loader.is_stream else len(loader.source)  # type: ignore[arg-type]
+        hidden = not progress or not self._lookups or rank() > 0
+
+        def read() -> Iterator[tuple[Part, list[Any]]]:
+            with tqdm(total=size, desc="Tokenising", unit="sample", leave=False, disable=hidden) as bar:
+                for chunk in read_in_chunks(loader.source, num_workers):
+                    yield from self._read(loader, chunk)
+                    bar.update(len(chunk))
+
+        self._keep_new(read(), loader.sharded)
+
+    def add(self, role: str, objects: list[Any]) -> None:
+        """Tokenise what is new among objects of no data set; all processes give the same ones. Raises as `fill`."""
+        parts = [part for part in self.model.plan[role] if self.covers(part)]
+        chunks = (objects[start : start + CHUNK] for start in range(0, len(objects), CHUNK))
+        self._keep_new(((part, part.pick(chunk)) for chunk in chunks for part in parts), sharded=False)
+
+    def _keep_new(self, read: Iterable[tuple[Part, list[Any]]], sharded: bool) -> None:
+        """Tokenise this process's share of what parts read, and compare a few objects of each with what is kept."""
         if not self._lookups:
             return
-        # What one process tokenises another may look up, so nobody goes on before all are done.
-        samples = together(lambda: self._tokenize_new(loader, num_workers, progress), "filling the token cache")
-        together(lambda: _check(samples), "checking the token cache")
+        samples: dict[tuple[str, str | None], list[Any]] = {}
 
-    def _tokenize_new(
-        self, loader: SimilarityDataLoader, num_workers: int, progress: bool
-    ) -> list[tuple[TokenLookup, list[Any]]]:
-        """Tokenise this process's share, and keep it; gives a few objects of each lookup."""
-        samples: dict[tuple[str, str | None], tuple[TokenLookup, list[Any]]] = {}
-        size = None if loader.is_stream else len(loader.source)  # type: ignore[arg-type]
-        hidden = not progress or rank() > 0
-        with tqdm(total=size, desc="Tokenising", unit="sample", leave=False, disable=hidden) as bar:
-            for chunk in read_in_chunks(loader.source, num_workers):
-                for part, objects in self._read(loader, chunk):
-                    name = part.encoder, part.prompt
-                    lookup = self._lookups[name]
-                    keys = keys_of(objects, None, part.encoder)
-                    new = own_share(lookup.table.missing(keys), keys, loader.sharded)
-                    if len(new):
-                        lookup.keep(keys[new], [objects[row] for row in new])
-                    samples.setdefault(name, (lookup, objects[:_CHECKED]))
-                bar.update(len(chunk))
-        for table in self.tables:
-            table.flush()
-        return list(samples.values())
+        def tokenize() -> None:
+            for part, objects in read:
+                name = part.encoder, part.prompt
+                lookup, keys = self._lookups[name], keys_of(objects, None, part.encoder)
+                new = own_share(lookup.table.missing(keys), keys, sharded)
+                if len(new):
+                    lookup.keep(keys[new], [objects[row] for row in new])
+                samples.setdefault(name, objects[:_CHECKED])
+            for table in self.tables:
+                table.flush()
+
+        def check() -> None:
+            for name, objects in samples.items():
+                self._lookups[name].check(objects)
+
+        # What one process tokenises another may look up, so nobody goes on before all are done.
+        together(tokenize, "filling the token cache")
+        together(check, "checking the token cache")
 
     def _read(self, loader: SimilarityDataLoader, samples: list[Any]) -> Iterator[tuple[Part, list[Any]]]:
         """For each part what it reads of samples."""
@@ -165,18 +177,15 @@ class TokenLookup:
         if not objects:
             return self.collate.tokenize([])
         keys = keys_of(objects, None, self.encoder)
-        try:
-            return self._stored(self.table.rows(keys))
-        except KeyError:
-            pass
-        absent = {key.tobytes() for key in keys[self.table.missing(keys)]}
-        is_new = np.array([key.tobytes() in absent for key in keys])
-        new, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
-        tokens = self.collate.tokenize([objects[row] for row in new])
-        if not len(old):
+        rows = self.table.find(keys)
+        is_new = rows < 0
+        if not is_new.any():
+            return self._stored(rows)
+        tokens = self.collate.tokenize([obj for obj, new in zip(objects, is_new.tolist(), strict=True) if new])
+        if is_new.all():
             return tokens
-        order = torch.from_numpy(np.concatenate([new, old])).argsort()
-        return Tokens.concatenate([tokens, self._stored(self.table.rows(keys[old]))]).take(order)
+        order = torch.cat([is_new.nonzero(), (~is_new).nonzero()])[:, 0].argsort()
+        return Tokens.concatenate([tokens, self._stored(rows[~is_new])]).take(order)
 
     def pad(self, tokens: Tokens) -> Any:
         """What the encoder takes, of N objects that were tokenised."""
@@ -215,11 +224,6 @@ class TokenLookup:
         if lengths is None:
             raise LoadError(f"{self.table.path} holds no tokens; choose another save_dir")
         return Tokens(values, lengths)
-
-
-def _check(samples: list[tuple[TokenLookup, list[Any]]]) -> None:
-    for lookup, objects in samples:
-        lookup.check(objects)
 
 
 def _identity(collate: Tokenising) -> str:

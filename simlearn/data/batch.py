@@ -12,9 +12,9 @@ from torch import Tensor
 from simlearn.data.columns import Columns, Ragged, take
 from simlearn.data.kinds import SampleKind
 from simlearn.relations import Relation, RelationCheck
+from simlearn.towers.chunks import collate_in_chunks
 from simlearn.towers.inputs import CachedRows, InputChunks, Inputs
 from simlearn.towers.plan import TowerCollator
-from simlearn.towers.token_budget import collate_within
 
 Lookups = Mapping[str, Callable[[list[Any]], Any]]
 """For parts that are cached, by name: from their objects to `CachedRows`, or to what the encoder takes."""
@@ -125,12 +125,7 @@ class BatchCollator:
         return Batch(self._collate(self.query, objects, self.query_lookups), None, relation, len(samples))
 
     def _collate(self, tower: TowerCollator, objects: list[Any], lookups: Lookups | None) -> Inputs | InputChunks:
-        if self.chunk_tokens is not None:
-            return collate_within(tower, objects, self.chunk_tokens, lookups)
-        if self.chunk_size is None or len(objects) <= self.chunk_size:
-            return tower(objects, lookups)
-        starts = range(0, len(objects), self.chunk_size)
-        return InputChunks(tuple(tower(objects[start : start + self.chunk_size], lookups) for start in starts))
+        return collate_in_chunks(tower, objects, self.chunk_size, self.chunk_tokens, lookups)
 
 
 @dataclass(frozen=True)

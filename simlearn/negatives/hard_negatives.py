@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from simlearn.data.embedding_objects import Encode, embed_objects, model_in
 from simlearn.data.share import Share
 from simlearn.distributed import all_reduce_sum, gather, rank, world_size
-from simlearn.embeddings import Embeddings, gather_embeddings
+from simlearn.embeddings import Embeddings
+from simlearn.encoding import encode_shared
 from simlearn.negatives.known import Known
 from simlearn.negatives.mining import MiningConfig, MiningCounts, mine
 from simlearn.samples import SimilarityPairSample, SimilarityRankingSample
@@ -103,8 +104,8 @@ class HardNegatives(Dataset[SimilarityRankingSample]):
         if scorer is None and model is not None:
             scorer = model.scorer
         known, share = self.known, Share(rank(), world_size())
-        queries = _encoded(encode, known.queries, "query", share)
-        documents = _encoded(encode, known.documents, "document", share).to(queries.device)
+        queries = _embedded(encode, known.queries, "query")
+        documents = _embedded(encode, known.documents, "document").to(queries.device)
         own = share.of(range(len(known.queries)))
         part = slice(own.start, own.stop)
         mined = mine(
@@ -209,12 +210,8 @@ def mine_hard_negatives(
     return negatives
 
 
-def _encoded(encode: Encode, objects: list[Any], role: str, share: Share) -> Embeddings:
-    """The embeddings of all objects, of which each process encodes its share."""
-    own = share.of(objects)
-    embedded = embed_objects(encode, own or objects[:1], role)
-    sizes = [[len(Share(process, share.world_size).of(objects))] for process in range(share.world_size)]
-    return gather_embeddings([embedded.take(slice(0, len(own)))], sizes)[0]
+def _embedded(encode: Encode, objects: list[Any], role: str) -> Embeddings:
+    return encode_shared(len(objects), lambda part: embed_objects(encode, objects[part], role))
 
 
 def _cut(lists: Ragged, rows: slice) -> Ragged:

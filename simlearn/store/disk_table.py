@@ -24,7 +24,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.files import InUse, LoadError, locked, read_sealed
 from simlearn.meta import Meta
 from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit
-from simlearn.store.key_index import KeyIndex
+from simlearn.store.key_index import KeyIndex, all_found
 from simlearn.store.mapped_rows import CURE, MappedRows, append_block, describe_vectors, open_rows
 from simlearn.store.pending import Pending
 from simlearn.store.table import Keys, as_keys
@@ -204,17 +204,23 @@ class DiskTable:
         self._pending = Pending(self.dtype)
         self.refresh()
 
+    def find(self, keys: Keys) -> Tensor:
+        """The rows (n,) int64 of n keys, -1 for those that no process has committed and this one has not appended."""
+        keys = as_keys(keys)
+        found = self._index.find(keys)
+        if (found < 0).any():
+            self.flush()
+            self.refresh()
+            found = self._index.find(keys)
+        return torch.from_numpy(found)
+
     def rows(self, keys: Keys) -> Tensor:
         """The rows (n,) int64 of n keys.
 
         Raises:
             KeyError: for a key that no process has committed and this one has not appended.
         """
-        keys = as_keys(keys)
-        if (self._index.find(keys) < 0).any():
-            self.flush()
-            self.refresh()
-        return self._index.rows(keys)
+        return all_found(self.find(keys))
 
     def take(self, rows: Tensor, device: torch.device | str) -> tuple[Embeddings, Meta]:
         """Embeddings and meta of the given rows, on `device`; see `Table.take`.

@@ -66,10 +66,7 @@ class KeyIndex:
         Raises:
             KeyError: for a key that is absent.
         """
-        found = self.find(keys)
-        if (absent := np.flatnonzero(found < 0)).size:
-            raise KeyError(f"{len(absent)} of {len(found)} keys are not in the table, the first at {absent[0]}")
-        return from_numpy(found)
+        return all_found(from_numpy(self.find(keys)))
 
     def missing(self, keys: Keys) -> NDArray[np.int64]:
         """Positions, ascending, of the keys that are absent; of a key that is there several times, the first."""
@@ -124,6 +121,13 @@ class _Run:
             found[open_[same]] = rows[same]
             open_ = open_[~same]
             place[open_] += 1
+
+
+def all_found(rows: Tensor) -> Tensor:
+    """The rows (n,) of n keys; raises KeyError where one is -1, of a key that is absent."""
+    if len(absent := (rows < 0).nonzero()[:, 0]):
+        raise KeyError(f"{len(absent)} of {len(rows)} keys are not in the table, the first at {int(absent[0])}")
+    return rows
 
 
 def _first_occurrences(words: _Words) -> NDArray[np.int64]:

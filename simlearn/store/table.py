@@ -45,6 +45,10 @@ class Table(Protocol):
         """
         ...
 
+    def find(self, keys: Keys) -> Tensor:
+        """The rows (n,) int64 of n keys, -1 for those that the table lacks."""
+        ...
+
     def rows(self, keys: Keys) -> Tensor:
         """The rows (n,) int64 of n keys; raises KeyError for a key that the table lacks."""
         ...

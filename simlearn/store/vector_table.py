@@ -57,6 +57,10 @@ class VectorTable:
         """Positions, ascending, of the keys that the table lacks; of a key that is there several times, the first."""
         return self._index.missing(keys)
 
+    def find(self, keys: Keys) -> Tensor:
+        """The rows (n,) int64 of n keys, -1 for those that the table lacks."""
+        return torch.from_numpy(self._index.find(keys))
+
     def rows(self, keys: Keys) -> Tensor:
         """The rows (n,) int64 of n keys.
 

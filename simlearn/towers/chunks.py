@@ -9,6 +9,7 @@ backward pass of its own inside the backward pass would be silently wrong there.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,27 @@ from simlearn.embeddings import Embeddings
 from simlearn.encoders.tokens import count_tokens
 from simlearn.towers.inputs import InputChunks, Inputs
 from simlearn.towers.plan import Plan, TowerCollator
+from simlearn.towers.token_budget import Lookups, collate_within
 from simlearn.towers.tower import KnownVectors, Tower
+
+
+def collate_in_chunks(
+    tower: TowerCollator, objects: list[Any], size: int | None, tokens: int | None, known: Lookups | None = None
+) -> Inputs | InputChunks:
+    """Collate N objects, in chunks of at most `size` objects or `tokens` tokens; None of either does not cut them.
+
+    Args:
+        tower: the tower's collator.
+        objects: the objects.
+        size: objects of a chunk.
+        tokens: tokens of a chunk, instead; see `collate_within`.
+        known: see `TowerCollator`.
+    """
+    if tokens is not None:
+        return collate_within(tower, objects, tokens, known)
+    if size is None or len(objects) <= size:
+        return tower(objects, known)
+    return InputChunks(tuple(tower(objects[start : start + size], known) for start in range(0, len(objects), size)))
 
 
 def embed_in_chunks(tower: Tower, inputs: Inputs | InputChunks, known: KnownVectors | None) -> Embeddings:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from simlearn.distributed import is_distributed, rank, together, world_size
-from simlearn.embeddings import Embeddings, gather_embeddings
-from simlearn.encoding import encode_in_batches, evaluating
+from simlearn.embeddings import Embeddings
+from simlearn.encoding import evaluating
 from simlearn.evaluation import BaseEvaluator
-from simlearn.towers.inputs import CachedRows, Inputs
 from simlearn.training.session import Session
-
-_AT_ONCE = 4096
-"""Objects that go through the head at once when all their embeddings are cached."""
 
 
 class EpochEvaluation:
@@ -47,17 +41,12 @@ class EpochEvaluation:
                 )
         self.evaluators = dict(evaluators)
         self.session = session
-        # The lists are kept beside their rows, or Python might give their address to others.
-        self._rows: dict[tuple[str, int], tuple[list[Any], dict[str, CachedRows]]] = {}
 
     def prepare(self) -> None:
         """Encode what is missing from the cache; the same in all processes."""
-        cache = self.session.cache
-        if cache is None or not cache.tables:
-            return
         for evaluator in self.evaluators.values():
             for role, objects in evaluator.objects():
-                self._rows[role, id(objects)] = objects, cache.add(role, objects)
+                self.session.keep(objects, role)
 
     def run(self) -> dict[str, float]:
         """The figures of all evaluators, the same in all processes."""
@@ -68,42 +57,8 @@ class EpochEvaluation:
                 scorer = evaluator.scorer if evaluator.scorer is not None else model.scorer
 
                 def encode(objects: list[Any], role: str, batch_size: int = evaluator.batch_size) -> Embeddings:
-                    return self._shared(objects, role, batch_size)
+                    return self.session.encode(objects, role, batch_size=batch_size, shared=True)
 
                 report = evaluator.measure(encode, scorer)
                 figures.update({f"{name}_{metric}": value for metric, value in report.items()})
         return figures
-
-    def _shared(self, objects: list[Any], role: str, batch_size: int) -> Embeddings:
-        """The embeddings of objects, each process encoding some of them."""
-        if not is_distributed() or len(objects) < world_size():
-            return self._embed(objects, role, slice(0, len(objects)), batch_size)
-        bounds = [len(objects) * process // world_size() for process in range(world_size() + 1)]
-        share = slice(bounds[rank()], bounds[rank() + 1])
-        own = together(lambda: self._embed(objects, role, share, batch_size), "evaluation")
-        sizes = [[after - before] for before, after in pairwise(bounds)]
-        return gather_embeddings([own], sizes)[0]
-
-    def _embed(self, objects: list[Any], role: str, share: slice, batch_size: int) -> Embeddings:
-        """The embeddings of a share of the objects."""
-        model, cache = self.session.model, self.session.cache
-        tower = model.tower(role)
-        if not objects[share]:
-            return tower.embeddings_of_nothing()
-        _, rows = self._rows.get((role, id(objects)), (objects, {}))
-        if cache is not None and rows and set(rows) == {part.name for part in tower.parts}:
-            parts = [tower.embed(inputs.to(model.device), cache) for inputs in _inputs(rows, share)]
-            return Embeddings.concatenate(parts)
-        collate, lookups = tower.collator(), self.session.lookups(role)
-        return encode_in_batches(
-            objects[share],
-            lambda batch: tower.embed(collate(batch, lookups).to(model.device), cache),
-            batch_size=batch_size,
-        )
-
-
-def _inputs(rows: Mapping[str, CachedRows], share: slice) -> Iterator[Inputs]:
-    """Rows of the cache, some at a time."""
-    for start in range(share.start, share.stop, _AT_ONCE):
-        part = slice(start, min(start + _AT_ONCE, share.stop))
-        yield Inputs({name: CachedRows(one.rows[part]) for name, one in rows.items()}, {}, part.stop - part.start)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from simlearn.data import BoundLoader, RankingSimilarityDataLoader
 from simlearn.embeddings import Embeddings
-from simlearn.encoding import encode_in_batches, evaluating
+from simlearn.encoding import evaluating
 from simlearn.negatives import HardNegatives
-from simlearn.samples import SimilarityRankingSample
-from simlearn.towers.chunks import embed_in_chunks
-from simlearn.training.session import Session
 from simlearn.training.stage import TrainStage
 from simlearn.training.trainable_model import TrainableModel
 
@@ -49,22 +44,20 @@ class RefreshNegatives(Callback):
         self.every_n_epochs = every_n_epochs
         self.batch_size = batch_size
         self._mined_in: int | None = None
-        self._all_cached = False
+        self._all_kept = False
         self._restored = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuse other data; make batches of the negatives that a checkpoint brought."""
-        loader = pl_module._data.loaders.get(TrainStage.TRAIN) if isinstance(pl_module, TrainableModel) else None
+        """Refuse other data. Of negatives that a checkpoint brought, the caches know already."""
+        loader = pl_module.session.loaders.get(TrainStage.TRAIN) if isinstance(pl_module, TrainableModel) else None
         if loader is None or getattr(loader.source, "data", None) is not self.negatives:
             raise ValueError(
                 "RefreshNegatives mines for another data set than the one trained on; train with "
                 "RankingSimilarityDataLoader(negatives), and give the same negatives to both"
             )
-        self._all_cached = False
+        self._all_kept = False
         if not self._restored:
             self._mined_in = None
-        elif isinstance(pl_module, TrainableModel):
-            self._make_table(trainer, pl_module._data)
         self._restored = False
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -73,12 +66,19 @@ class RefreshNegatives(Callback):
         due = self._mined_in is None or epoch - self._mined_in >= self.every_n_epochs
         if not due or not isinstance(pl_module, TrainableModel):
             return
-        session = pl_module._data
-        self._cache_all(session)
+        session, known = pl_module.session, self.negatives.known
+        if not self._all_kept:  # whatever any mining may bring up is encoded, or tokenised, once
+            self._all_kept = True
+            session.keep(known.queries, "query")
+            session.keep(known.documents, "document")
+
+        def encode(objects: list[Any], role: str) -> Embeddings:
+            return session.encode(objects, role, batch_size=self.batch_size)
+
         with evaluating(pl_module.model), torch.no_grad():
-            counts = self.negatives.mine(_Encode(session, self.batch_size), pl_module.model.scorer)
+            counts = self.negatives.mine(encode, pl_module.model.scorer)
         self._mined_in = epoch
-        self._make_table(trainer, session)
+        session.refresh(TrainStage.TRAIN)
         pl_module.log("mined_negatives", float(counts.found))
         pl_module.log("queries_without_negatives", float(counts.empty))
 
@@ -91,52 +91,3 @@ class RefreshNegatives(Callback):
         self._mined_in = state_dict["mined_in"]
         self.negatives.load_state_dict(state_dict["negatives"])
         self._restored = True
-
-    def _cache_all(self, session: Session) -> None:
-        """Encode and tokenise what any mining may bring up, once."""
-        if self._all_cached:
-            return
-        self._all_cached = True
-        everything = RankingSimilarityDataLoader(_everything(self.negatives))
-        if session.cache is not None and session.cache.tables:
-            session.cache.fill(everything, progress=False)
-        if session.tokens is not None:
-            session.tokens.fill(everything, progress=False)
-
-    def _make_table(self, trainer: pl.Trainer, session: Session) -> None:
-        """Where batches are rows of the cache, put the rows of the new negatives in their place."""
-        if session._tables.get(TrainStage.TRAIN) is None or session.cache is None:
-            return
-        if not self._all_cached:
-            self._cache_all(session)
-        loader = session.loaders[TrainStage.TRAIN]
-        table = session.cache.fill(loader, session.loss.relation_check(True), progress=False)
-        session._tables[TrainStage.TRAIN] = table
-        if isinstance(trainer.train_dataloader, BoundLoader):
-            trainer.train_dataloader.table = table
-
-
-class _Encode:
-    """Embeds objects as training does: frozen parts from the cache, the rest by the model."""
-
-    def __init__(self, session: Session, batch_size: int) -> None:
-        self.session = session
-        self.batch_size = batch_size
-
-    def __call__(self, objects: list[Any], role: str) -> Embeddings:
-        tower = self.session.model.tower(role)
-        collate, lookups = tower.collator(), self.session.lookups(role)
-        device = self.session.model.device
-
-        def embed(batch: list[Any]) -> Embeddings:
-            return embed_in_chunks(tower, collate(batch, lookups).to(device), self.session.cache)
-
-        return encode_in_batches(objects, embed, batch_size=self.batch_size)
-
-
-def _everything(negatives: HardNegatives) -> Sequence[SimilarityRankingSample]:
-    """All queries and documents as samples, for the cache to read."""
-    queries, documents = negatives.known.queries, negatives.known.documents
-    size = -(-len(documents) // len(queries))
-    parts = [documents[start : start + size] for start in range(0, size * len(queries), size)]
-    return [SimilarityRankingSample(query, part, [1.0] * len(part)) for query, part in zip(queries, parts, strict=True)]

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from simlearn.cache import CacheConfig, EmbeddingCache
 from simlearn.cache.token_cache import TokenCache
 from simlearn.data import Batch, BatchCollator, BoundLoader, SampleTable, SimilarityDataLoader
 from simlearn.data.batch import Lookups
 from simlearn.embeddings import Embeddings
+from simlearn.encoding import encode_in_batches, encode_shared, evaluating
 from simlearn.losses import SimilarityLoss
 from simlearn.models import SimilarityModel
-from simlearn.towers.chunks import embed_in_chunks
+from simlearn.towers.chunks import collate_in_chunks, embed_in_chunks
+from simlearn.towers.inputs import CachedRows, Inputs
 from simlearn.training.stage import TrainStage
+
+_ROWS_AT_ONCE = 4096
+"""Objects that go through the head at once when all their embeddings are cached."""
 
 
 class Session:
@@ -42,18 +52,107 @@ class Session:
         self.cache: EmbeddingCache | None = None
         self.tokens: TokenCache | None = None
         self._tables: dict[TrainStage, SampleTable | None] = {}
+        self._bound: list[tuple[TrainStage, BoundLoader]] = []
+        # The lists are kept beside their rows, or Python might give their address to others.
+        self._kept: dict[tuple[str, int], tuple[list[Any], dict[str, Tensor]]] = {}
 
     def fill_cache(self, config: CacheConfig, progress: bool) -> None:
         """Encode what frozen encoders read, each distinct object once; the model must be on its device."""
         self.cache = EmbeddingCache(self.model, config)
-        if self.cache.tables:
-            for stage, loader in self.loaders.items():
-                check = self.loss.relation_check(stage is TrainStage.TRAIN)
-                self._tables[stage] = self.cache.fill(loader, check, progress=progress)
-        if config.tokens:
-            self.tokens = TokenCache(self.model, config.save_dir)
-            for loader in self.loaders.values():
-                self.tokens.fill(loader, num_workers=config.num_workers, progress=progress)
+        self.tokens = TokenCache(self.model, config.save_dir) if config.tokens else None
+        for stage in self.loaders:
+            self.refresh(stage, progress)
+
+    def refresh(self, stage: TrainStage, progress: bool = False) -> None:
+        """Read the data of a stage anew, whose samples may have become others, such as negatives that were mined.
+
+        What is new in it goes into the caches, and the loaders that were bound to the stage give the new samples from
+        the next epoch on, or from this one before its first batch. All processes call it.
+        """
+        loader = self.loaders[stage]
+        if self.cache is not None and self.cache.tables:
+            check = self.loss.relation_check(stage is TrainStage.TRAIN)
+            self._tables[stage] = self.cache.fill(loader, check, progress=progress)
+        if self.cache is not None and self.tokens is not None:
+            self.tokens.fill(loader, num_workers=self.cache.config.num_workers, progress=progress)
+        for bound_to, bound in self._bound:
+            if bound_to is stage:
+                bound.table = self._tables.get(stage)
+
+    def keep(self, objects: list[Any], role: str) -> None:
+        """Take objects of no loader into the caches, each distinct one once; all processes give the same ones.
+
+        `encode` then reads the rows of this very list without looking at its objects.
+        """
+        if self.cache is not None and self.cache.tables:
+            rows = {name: found.rows for name, found in self.cache.add(role, objects).items()}
+            self._kept[role, id(objects)] = objects, rows
+        if self.tokens is not None:
+            self.tokens.add(role, objects)
+
+    def encode(
+        self, objects: list[Any], role: str, grad: bool = False, *, batch_size: int = 64, shared: bool = False
+    ) -> Embeddings:
+        """Embed objects as a step does: what the cache holds is read there, the rest is encoded, and not kept.
+
+        Args:
+            objects: N objects.
+            role: the tower that reads them.
+            grad: encode with gradients, in the mode that the model is in and in the session's chunks; else in eval
+                mode, without gradients or autocast.
+            batch_size: how many objects are encoded at once without gradients.
+            shared: whether all processes give the same objects: each then encodes its share, and all get all of them.
+
+        Returns:
+            (N, D) or (N, M, D), in the order of the objects; (0, D) or (0, 0, D) of none.
+        """
+        if not objects:
+            return self.model.tower(role).embeddings_of_nothing()
+
+        def encode(part: slice) -> Embeddings:
+            return self._encode(objects[part], role, self._rows(objects, role, part), grad, batch_size)
+
+        with nullcontext() if grad else self._inference():
+            return encode_shared(len(objects), encode) if shared else encode(slice(0, len(objects)))
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        with evaluating(self.model), torch.no_grad(), torch.autocast(self.model.device.type, enabled=False):
+            yield
+
+    def _rows(self, objects: list[Any], role: str, part: slice) -> dict[str, Tensor]:
+        """For each cached part of a tower, by name, the rows of some objects, -1 where the cache lacks them."""
+        if (role, id(objects)) in self._kept:
+            return {name: rows[part] for name, rows in self._kept[role, id(objects)][1].items()}
+        return {} if self.cache is None else self.cache.find(role, objects[part])
+
+    def _encode(
+        self, objects: list[Any], role: str, rows: Mapping[str, Tensor], grad: bool, batch_size: int
+    ) -> Embeddings:
+        tower, device = self.model.tower(role), self.model.device
+        collate, lookups = tower.collator(), self.lookups(role)
+
+        def embed(chosen: list[Any], known: Lookups) -> Embeddings:
+            if grad:
+                inputs = collate_in_chunks(collate, chosen, self.chunk_size, self.chunk_tokens, known)
+                return embed_in_chunks(tower, inputs.to(device), self.cache)
+            return encode_in_batches(
+                chosen, lambda batch: tower.embed(collate(batch, known).to(device), self.cache), batch_size=batch_size
+            )
+
+        cached = torch.stack([one >= 0 for one in rows.values()]).all(0) if rows else torch.ones(1, dtype=torch.bool)
+        if not cached.all():  # a batch of both would be encoded as a whole
+            uncached = {name: lookup for name, lookup in lookups.items() if name not in rows}
+            places = [cached.nonzero()[:, 0], (~cached).nonzero()[:, 0]]
+            chosen = [[objects[place] for place in own.tolist()] for own in places]
+            parts = [embed(own, known) for own, known in zip(chosen, (lookups, uncached), strict=True) if own]
+            return Embeddings.concatenate(parts).take(torch.cat(places).argsort().to(device))
+        if set(rows) != {part.name for part in tower.parts}:
+            return embed(objects, lookups)
+        size = len(objects) if grad else _ROWS_AT_ONCE
+        pieces = zip(*(torch.split(one, size) for one in rows.values()), strict=True)
+        inputs = (Inputs(dict(zip(rows, map(CachedRows, piece), strict=True)), {}, len(piece[0])) for piece in pieces)
+        return Embeddings.concatenate([tower.embed(one, self.cache) for one in inputs])
 
     def bound(self, stage: TrainStage, rank: int, world_size: int) -> BoundLoader:
         """One process's share of the batches of a stage."""
@@ -69,7 +168,9 @@ class Session:
             self.chunk_tokens,
         )
         table = self._tables.get(stage)
-        return loader.bind(collator, training=training, rank=rank, world_size=world_size, table=table)
+        bound = loader.bind(collator, training=training, rank=rank, world_size=world_size, table=table)
+        self._bound.append((stage, bound))
+        return bound
 
     def lookups(self, role: str) -> Lookups:
         """For each part of a tower that is cached, by name: from its objects to their rows, or tokens."""

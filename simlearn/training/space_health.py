@@ -179,7 +179,7 @@ class SpaceHealth(Callback):
         if not isinstance(module, TrainableModel) or not isinstance(batch, Batch):
             return None
         with evaluating(module.model):
-            queries, documents = module._data.embed(batch)
+            queries, documents = module.session.embed(batch)
         rows = _spread_rows(len(queries), max(1, self.sample // world_size()))
         sampled = _pooled(queries.take(rows.to(queries.device)))
         first, second = _similar(sampled, documents, batch.relation, rows)

@@ -140,10 +140,15 @@ class TrainableModel(ModelRecipe):
         return self._bound(TrainStage.VALIDATION) if has_validation else []
 
     def _bound(self, stage: TrainStage) -> BoundLoader:
-        return self._data.bound(stage, self.trainer.global_rank, self.trainer.world_size)
+        return self.session.bound(stage, self.trainer.global_rank, self.trainer.world_size)
 
     @property
-    def _data(self) -> Session:
+    def session(self) -> Session:
+        """The data of the running fit.
+
+        Raises:
+            RuntimeError: outside of one.
+        """
         if self._session is None:
             raise RuntimeError("there is no training data; call simlearn.fit(model, train_dataloader=...)")
         return self._session
@@ -158,7 +163,7 @@ class TrainableModel(ModelRecipe):
                 "self.parameters(), or freeze them with requires_grad_(False)"
             )
         if self.cache_config is not None:
-            self._data.fill_cache(self.cache_config, progress=self.trainer.progress_bar_callback is not None)
+            self.session.fill_cache(self.cache_config, progress=self.trainer.progress_bar_callback is not None)
         if self._session is not None:
             kinds = {loader.relation for loader in self._session.loaders.values()}
             self._metrics.start(kinds, not self.model.is_symmetric, self.device)
@@ -179,7 +184,7 @@ class TrainableModel(ModelRecipe):
         return batch.to(device, non_blocking=True)
 
     def _step(self, batch: Batch, batch_idx: int, stage: TrainStage) -> Tensor:
-        queries, documents = self._data.embed(batch)
+        queries, documents = self.session.embed(batch)
         relation = batch.relation
         if stage is TrainStage.TRAIN:
             queries, documents, relation = gather_batch(queries, documents, relation)

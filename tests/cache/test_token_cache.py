@@ -130,6 +130,18 @@ def test_each_distinct_text_is_tokenised_once_in_all_runs(text_model: Any, tmp_p
     assert stored(again) == 66 and len(asked) == 2 + checked
 
 
+def test_objects_of_no_loader_are_kept_too(text_model: Any, tmp_path: Path, asked: list[str]) -> None:
+    model = TextModel(trained(text_model))
+    cache = TokenCache(model.model, tmp_path)
+    more = texts(40, seed=8)
+    cache.add("query", [*more, *more])
+    assert stored(cache) == 40
+    asked.clear()
+    lookup = cache.lookups("query")["default"]
+    assert same_features(lookup(more[5:9]), model.model.tower("query").collator().collate_fns[0](more[5:9]))
+    assert asked == more[5:9], "those were asked of the tokenizer itself, and of the cache none"
+
+
 def test_only_numbers_are_on_disk(text_model: Any, tmp_path: Path) -> None:
     cache = cache_of(trained(text_model), tmp_path)
     cache.fill(loader(), progress=False)

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import pytest
 import torch
-from small_models import SmallModel, groups, pairs, small_pairs
+from small_models import NumbersEncoder, SmallModel, groups, numbers, pairs, small_pairs
 
 from simlearn import CacheConfig, GroupSimilarityDataLoader, PairsSimilarityDataLoader
+from simlearn.cache import CacheType
 from simlearn.data import SampleTable
 from simlearn.towers.inputs import CachedRows
 from simlearn.training import TrainStage
@@ -62,3 +67,150 @@ def test_a_filled_cache_turns_batches_into_row_numbers() -> None:
     assert isinstance(batch.query.features["default"], CachedRows)
     for one, other in zip(data.embed(batch), plain, strict=True):
         torch.testing.assert_close(one.values, other.values)
+
+
+def encoded(data: Session) -> int:
+    return data.model.plan.encoders["default"].encoded  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
+def test_cached_objects_are_read_and_others_encoded(on_disk: bool, tmp_path: Path) -> None:
+    known, new = [pair.obj_a for pair in pairs(8)], numbers(99, 7)
+    model = SmallModel(frozen=True)
+    expected = model.model.embed(known + new).values
+    data = session(model)
+    data.fill_cache(CacheConfig(CacheType.CPU, save_dir=tmp_path if on_disk else None), progress=False)
+    data.embed(next(iter(data.bound(TrainStage.TRAIN, 0, 1))))  # what training reads stays where it is from now on
+    before = encoded(data)
+    objects = [known[0], new[0], *known[1:], *new[1:]]
+    vectors = data.encode(objects, "query", batch_size=3)
+    assert encoded(data) == before + len(new), "the cache was not asked, or nothing else was encoded"
+    order = [0, 8, *range(1, 8), *range(9, 15)]
+    torch.testing.assert_close(vectors.values, expected[order], rtol=0, atol=1e-6)
+    assert not vectors.values.requires_grad
+    torch.testing.assert_close(data.encode(known, "document").values, expected[:8], rtol=0, atol=1e-6)
+    assert encoded(data) == before + len(new)
+    data.encode(new, "query")
+    assert encoded(data) == before + 2 * len(new), "what encode encodes is not kept"
+
+
+def test_kept_objects_are_encoded_once_and_not_looked_at_again() -> None:
+    model = SmallModel(frozen=True)
+    objects = numbers(99, 7) * 2
+    expected = model.model.embed(objects).values
+    data = session(model)
+    data.fill_cache(CacheConfig(), progress=False)
+    before = encoded(data)
+    data.keep(objects, "query")
+    assert encoded(data) == before + 7
+    objects[:] = [None] * 14  # type: ignore[list-item]
+    torch.testing.assert_close(data.encode(objects, "query").values, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_encoding_leaves_modes_and_can_have_gradients(cached: bool) -> None:
+    model = SmallModel(frozen=cached, dropout=0.5)
+    model.model.train()
+    data = session(model)
+    objects = [pair.obj_a for pair in pairs(8)]
+    if cached:
+        data.fill_cache(CacheConfig(), progress=False)
+    modes = [module.training for module in model.model.modules()]
+    torch.testing.assert_close(data.encode(objects, "query").values, model.model.embed(objects).values)
+    torch.manual_seed(3)
+    vectors = data.encode(objects, "query", grad=True).values
+    assert [module.training for module in model.model.modules()] == modes
+    torch.manual_seed(3)
+    expected = model.model(model.model.tower("query").collator()(objects), "query")
+    torch.testing.assert_close(vectors, expected)
+    given = torch.autograd.grad(vectors.square().sum(), [p for p in model.model.parameters() if p.requires_grad])
+    wanted = torch.autograd.grad(expected.square().sum(), [p for p in model.model.parameters() if p.requires_grad])
+    for one, other in zip(given, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_gradients_come_in_the_chunks_of_a_step() -> None:
+    sizes: list[int] = []
+    model = SmallModel()
+    model.model.plan.encoders["default"].register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    loaders = {TrainStage.TRAIN: small_pairs()}
+    objects = numbers(3, 7)
+    expected = model.model.embed(objects, batch_size=7).values
+    sizes.clear()
+    vectors = Session(model.model, model.loss, loaders, chunk_size=3).encode(objects, "query", grad=True).values
+    torch.testing.assert_close(vectors, expected)
+    vectors.sum().backward()
+    assert sorted(sizes) == [1, 1, 3, 3, 3, 3], "each chunk forward, and again in the backward pass"
+
+
+def test_a_part_that_is_cached_beside_one_that_is_trained() -> None:
+    class Model(SmallModel):
+        def configure_encoders(self) -> Any:
+            return {"frozen": NumbersEncoder(frozen=True), "trained": NumbersEncoder()}
+
+    model = Model()
+    known, new = [pair.obj_a for pair in pairs(8)], numbers(99, 3)
+    expected = model.model.embed(known + new).values
+    data = session(model)
+    data.fill_cache(CacheConfig(), progress=False)
+    frozen: Any = model.model.plan.encoders["frozen"]
+    before = frozen.encoded
+    torch.testing.assert_close(data.encode(known, "query").values, expected[:8], rtol=0, atol=1e-6)
+    assert frozen.encoded == before
+    torch.testing.assert_close(data.encode([*new, *known], "query").values, expected[[8, 9, 10, *range(8)]])
+    assert frozen.encoded == before + 3
+    gradients = torch.autograd.grad(data.encode([*known, *new], "query", grad=True).values.sum(), trained_of(model))
+    wanted = torch.autograd.grad(model.model(model.model.tower().collator()(known + new)).sum(), trained_of(model))
+    for one, other in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def trained_of(model: SmallModel) -> list[torch.Tensor]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def test_nothing_is_as_many_values_wide_as_something() -> None:
+    assert session(SmallModel()).encode([], "query").values.shape == (0, 8)
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["encoded", "cached"])
+def test_a_refreshed_stage_gives_its_new_samples(frozen: bool) -> None:
+    samples = pairs(8)
+    model = SmallModel(frozen=frozen)
+    loader = PairsSimilarityDataLoader(samples, batch_size=8)
+    data = Session(model.model, model.loss, {TrainStage.TRAIN: loader})
+    if frozen:
+        data.fill_cache(CacheConfig(), progress=False)
+    bound = data.bound(TrainStage.TRAIN, 0, 1)
+    next(iter(bound))
+    samples[:] = pairs(8, seed=5)
+    data.refresh(TrainStage.TRAIN)
+    bound.set_epoch(1)
+    queries, _ = data.embed(next(iter(bound)))
+    again = data.bound(TrainStage.TRAIN, 0, 1)
+    again.set_epoch(1)
+    assert torch.equal(queries.values, data.embed(next(iter(again)))[0].values)
+    expected = model.model.embed([pair.obj_a for pair in samples]).values
+    assert sorted(queries.values.sum(1).tolist()) == pytest.approx(sorted(expected.sum(1).tolist()), abs=1e-5)
+
+
+def test_rows_of_an_earlier_run_are_read_though_training_does_not_need_them(tmp_path: Path) -> None:
+    config = CacheConfig(CacheType.CPU, save_dir=tmp_path)
+    session(SmallModel(frozen=True)).fill_cache(config, progress=False)
+    model = SmallModel(frozen=True)
+    data = Session(model.model, model.loss, {TrainStage.TRAIN: PairsSimilarityDataLoader(pairs(8, seed=7), 8)})
+    data.fill_cache(config, progress=False)
+    data.embed(next(iter(data.bound(TrainStage.TRAIN, 0, 1))))  # copies the rows that training needs
+    before = encoded(data)
+    earlier = [pair.obj_a for pair in pairs(8)]
+    vectors = data.encode(earlier, "query").values
+    assert encoded(data) == before
+    torch.testing.assert_close(vectors, model.model.embed(earlier).values, rtol=0, atol=1e-6)
+    session(model).fill_cache(config, progress=False)
+    later = [pair.obj_b for pair in pairs(16, seed=7)]
+    other = Session(model.model, model.loss, {TrainStage.TRAIN: PairsSimilarityDataLoader(pairs(16, seed=7), 8)})
+    other.fill_cache(config, progress=False)  # as another process would, behind this one's rows
+    before = encoded(data)
+    vectors = data.encode(later, "query").values
+    assert encoded(data) == before
+    torch.testing.assert_close(vectors, model.model.embed(later).values, rtol=0, atol=1e-6)
