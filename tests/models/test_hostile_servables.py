@@ -133,7 +133,7 @@ class TestClasses:
     [
         (ENCODER, "simlearn.heads", "MLPHead"),
         (ENCODER, "simlearn.encoders", "Prompted"),
-        (ENCODER, "simlearn.towers", "TwoTower"),
+        (ENCODER, "simlearn.encoders", "HashedNGrams"),
         (HEAD, "simlearn.encoders", "TextEncoder"),
         (HEAD, "simlearn.scoring", "CosineScorer"),
         (NESTED_HEAD, "simlearn.encoders", "TextEncoder"),
