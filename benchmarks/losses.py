@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simlearn import CosineScorer, MultipleNegativesRankingLoss, Relation, TripletLoss
+from simlearn import CosineScorer, InfoNCELoss, MultipleNegativesRankingLoss, Relation, TripletLoss
 from simlearn.embeddings import Embeddings
 from simlearn.losses import LossResult, SimilarityLoss
 
@@ -44,6 +44,13 @@ def full_matrix(queries: Tensor, documents: Tensor) -> Tensor:
     """InfoNCE as it is usually written."""
     scores = 20.0 * F.normalize(queries, dim=1) @ F.normalize(documents, dim=1).T
     return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+
+
+def full_matrix_both_ways(queries: Tensor, documents: Tensor) -> Tensor:
+    """Symmetric InfoNCE (CLIP) as it is usually written."""
+    scores = 20.0 * F.normalize(queries, dim=1) @ F.normalize(documents, dim=1).T
+    places = torch.arange(len(scores), device=scores.device)
+    return (F.cross_entropy(scores, places) + F.cross_entropy(scores.T, places)) / 2
 
 
 def sentence_transformers_stage(queries: Tensor, documents: Tensor) -> None:
@@ -84,6 +91,8 @@ def cases(device: str) -> dict[str, Callable[[int], Step]]:
     return {
         "InfoNCE, simlearn": in_pairs(MultipleNegativesRankingLoss()),
         "InfoNCE, full matrix": lambda _: full_matrix,
+        "symmetric InfoNCE, simlearn": in_pairs(InfoNCELoss()),
+        "symmetric InfoNCE, full matrix": lambda _: full_matrix_both_ways,
         "InfoNCE, sentence-transformers cached stage": lambda _: sentence_transformers_stage,
         "semi-hard triplets, simlearn": in_groups(TripletLoss(mining="semi_hard")),
         "semi-hard triplets, pytorch-metric-learning": lambda size: pytorch_metric_learning_semi_hard(groups(size)),
@@ -144,6 +153,8 @@ def main() -> None:
         ("InfoNCE, full matrix", large),
         ("InfoNCE, simlearn", large),
         ("InfoNCE, sentence-transformers cached stage", large),
+        ("symmetric InfoNCE, full matrix", large),
+        ("symmetric InfoNCE, simlearn", large),
         ("InfoNCE, simlearn", huge),
         ("semi-hard triplets, pytorch-metric-learning", small),
         ("semi-hard triplets, simlearn", small),

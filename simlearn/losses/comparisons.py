@@ -14,45 +14,6 @@ from simlearn.losses.logsumexp import masked_logsumexp
 from simlearn.losses.similarity_loss import LossResult
 
 
-def supervised_contrastive(scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
-    """Softmax cross-entropy of each positive against all positives and negatives of its anchor.
-
-    `L_out` of Khosla et al. 2020. An anchor without a negative adds a zero: there is nothing to tell positives from.
-
-    Args:
-        scores: (N, M) scores, already divided by the temperature.
-        positives: (N, M) bool.
-        negatives: (N, M) bool.
-
-    Returns:
-        The mean over the anchors with a positive, and the counts of those without a positive or a negative.
-    """
-    has_positive, has_negative = positives.any(1), negatives.any(1)
-    against = _logsumexp(scores, positives | negatives)
-    terms = torch.where(positives & has_negative[:, None], against - scores, 0.0)
-    rows = terms.sum(1) / positives.sum(1).clamp(min=1)
-    return LossResult(rows.sum(), has_positive.sum(), anchor_counts(has_positive, has_negative))
-
-
-def any_positive(scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
-    """Cross-entropy of all positives together against the negatives of their anchor (MIL-NCE, Miech et al. 2020).
-
-    It is enough that one of the positives is near.
-
-    Args:
-        scores: (N, M) scores, already divided by the temperature.
-        positives: (N, M) bool.
-        negatives: (N, M) bool.
-
-    Returns:
-        The mean over the anchors with a positive, and the counts of those without a positive or a negative.
-    """
-    has_positive, has_negative = positives.any(1), negatives.any(1)
-    gap = _logsumexp(scores, negatives) - _logsumexp(scores, positives)
-    rows = torch.where(has_positive & has_negative, F.softplus(gap[:, 0]), 0.0)
-    return LossResult(rows.sum(), has_positive.sum(), anchor_counts(has_positive, has_negative))
-
-
 def pairwise_sigmoid(logits: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
     """Each pair of query and document by itself: are they alike or not (SigLIP, Zhai et al. 2023).
 

@@ -10,32 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simlearn.losses.logsumexp import masked_logsumexp
 from simlearn.losses.similarity_loss import LossResult
-
-
-def multiple_negatives(scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
-    """Softmax cross-entropy of each positive against the negatives of its anchor.
-
-    For an anchor with several positives the mean of theirs, none of them in the denominator of another. With one
-    positive and all other columns negative this is InfoNCE (van den Oord et al. 2018).
-
-    Args:
-        scores: (N, M) scores, already divided by the temperature.
-        positives: (N, M) bool.
-        negatives: (N, M) bool.
-
-    Returns:
-        The mean over the anchors with a positive; the counts of anchors without a positive and of those without a
-        negative.
-    """
-    against = masked_logsumexp(scores, negatives)
-    # Only the positives are gone through: mostly one a row, where the matrix has thousands.
-    rows, columns = positives.nonzero(as_tuple=True)
-    counts = rows.new_zeros(len(scores)).index_add(0, rows, torch.ones_like(rows))
-    has_positive, has_negative = counts > 0, against > -torch.inf
-    terms = F.softplus(against[rows] - scores[rows, columns]) / counts[rows]
-    return LossResult(terms.sum(), has_positive.sum(), anchor_counts(has_positive, has_negative))
 
 
 def triplet_hard(

@@ -8,19 +8,49 @@ from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
 from simlearn.losses.checks import refuse_graded_pairs
-from simlearn.losses.comparisons import any_positive, supervised_contrastive
-from simlearn.losses.functional import multiple_negatives
+from simlearn.losses.contrast import contrast
+from simlearn.losses.logsumexp import segment_logsumexp
+from simlearn.losses.multiple_negatives_ranking_loss import each_positive
 from simlearn.losses.similarity_loss import ALL_RELATIONS, LossResult, SimilarityLoss
-from simlearn.losses.tiling import tiled_loss
 from simlearn.relations import Relation, RelationCheck, RelationKind
 from simlearn.scoring import Scorer
 
 Positives = Literal["each", "supcon", "any"]
-_POLICIES = {"each": multiple_negatives, "supcon": supervised_contrastive, "any": any_positive}
+
+
+def supervised_contrastive(positives: Tensor, anchors: Tensor, against: Tensor, counts: Tensor) -> Tensor:
+    """Softmax cross-entropy of each positive against all positives and negatives of its anchor.
+
+    `L_out` of Khosla et al. 2020. An anchor without a negative adds a zero: there is nothing to tell positives from.
+    See `contrast.Formula`.
+    """
+    has_both, against, together = _facing(positives, anchors, against, counts)
+    terms = (torch.logaddexp(against, together)[anchors] - positives) / counts[anchors]
+    return torch.where(has_both[anchors], terms, 0.0).sum()
+
+
+def any_positive(positives: Tensor, anchors: Tensor, against: Tensor, counts: Tensor) -> Tensor:
+    """Cross-entropy of all positives together against the negatives of their anchor (MIL-NCE, Miech et al. 2020).
+
+    It is enough that one of the positives is near. See `contrast.Formula`.
+    """
+    has_both, against, together = _facing(positives, anchors, against, counts)
+    return torch.where(has_both, F.softplus(against - together), 0.0).sum()
+
+
+def _facing(positives: Tensor, anchors: Tensor, against: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which anchors have both, the log-sum-exps of their negatives and positives; 0, without a gradient, of others."""
+    has_both = (against > -torch.inf) & (counts > 0)
+    together = segment_logsumexp(positives, anchors, len(against))
+    return has_both, torch.where(has_both, against, 0.0), torch.where(has_both, together, 0.0)
+
+
+_FORMULAS = {"each": each_positive, "supcon": supervised_contrastive, "any": any_positive}
 
 
 class InfoNCELoss(SimilarityLoss):
@@ -89,19 +119,17 @@ class InfoNCELoss(SimilarityLoss):
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""
-        learnt = [] if self.log_scale is None else [self.log_scale]
-        tiled = partial(tiled_loss, tile_bytes=self.tile_bytes)
-        result = tiled(queries, documents, relation, scorer, self._policy, *learnt)
-        if not self.symmetric or relation.is_shared:  # a shared relation is its own transpose
-            return result
-        back = tiled(documents, queries, relation.transposed(), scorer.reversed(), self._policy, *learnt)
-        return LossResult((result.value + back.value) / 2, 1, result.counts)
-
-    def _policy(self, scores: Tensor, positives: Tensor, negatives: Tensor, *learnt: Tensor) -> LossResult:
-        if self.margin:
-            scores = torch.where(positives, scores - self.margin, scores)
-        logits = scores * self._scale(learnt[0]) if learnt else scores / self.initial_temperature
-        return _POLICIES[self.positives](logits, positives, negatives)
+        return contrast(
+            queries,
+            documents,
+            relation,
+            scorer,
+            _FORMULAS[self.positives],
+            1 / self.initial_temperature if self.log_scale is None else self._scale(self.log_scale),
+            margin=self.margin,
+            symmetric=self.symmetric,
+            tile_bytes=self.tile_bytes,
+        )
 
     def _scale(self, log_scale: Tensor) -> Tensor:
         """Bounded from above, but with the gradient of one that is not, so that it comes back from there."""

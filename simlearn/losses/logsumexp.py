@@ -1,4 +1,4 @@
-"""A masked log-sum-exp that keeps one matrix: the heart of every softmax over a tile."""
+"""Log-sum-exps of some entries of rows, and of segments: the heart of every softmax."""
 
 from __future__ import annotations
 
@@ -24,6 +24,23 @@ def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
         return scores.new_full((len(scores),), -torch.inf) + scores.sum(1)
     result: Tensor = _MaskedLogSumExp.apply(scores, mask)  # type: ignore[no-untyped-call]
     return result
+
+
+def segment_logsumexp(values: Tensor, segments: Tensor, n_segments: int) -> Tensor:
+    """The logarithm of Σ exp of the values of each segment.
+
+    Args:
+        values: (P,).
+        segments: (P,) int64, to which each belongs.
+        n_segments: how many there are.
+
+    Returns:
+        (n_segments,); −inf, without a gradient, where there is none.
+    """
+    lowest = values.new_full((n_segments,), torch.finfo(values.dtype).min)
+    highest = lowest.scatter_reduce(0, segments, values.detach(), "amax")
+    sums = torch.zeros_like(highest).index_add(0, segments, (values - highest[segments]).exp())
+    return torch.where(sums > 0, torch.where(sums > 0, sums, 1.0).log() + highest, -torch.inf)
 
 
 class _MaskedLogSumExp(torch.autograd.Function):

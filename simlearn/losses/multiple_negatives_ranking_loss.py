@@ -6,15 +6,24 @@ from functools import partial
 from typing import ClassVar
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
 from simlearn.losses.checks import refuse_graded_pairs
-from simlearn.losses.functional import multiple_negatives
+from simlearn.losses.contrast import contrast
 from simlearn.losses.similarity_loss import ALL_RELATIONS, LossResult, PairwiseLoss
-from simlearn.losses.tiling import tiled_loss
 from simlearn.relations import Relation, RelationCheck, RelationKind
 from simlearn.scoring import Scorer
+
+
+def each_positive(positives: Tensor, anchors: Tensor, against: Tensor, counts: Tensor) -> Tensor:
+    """Softmax cross-entropy of each positive against the negatives of its anchor; of several the mean.
+
+    None of them is in the denominator of another. With one positive this is InfoNCE (van den Oord et al. 2018). See
+    `contrast.Formula`.
+    """
+    return (F.softplus(against[anchors] - positives) / counts[anchors]).sum()
 
 
 class MultipleNegativesRankingLoss(PairwiseLoss):
@@ -49,14 +58,14 @@ class MultipleNegativesRankingLoss(PairwiseLoss):
         return partial(refuse_graded_pairs, name=type(self).__name__)
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
-        """The loss of any relation; see `multiple_negatives`."""
-
-        def policy(scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
-            return multiple_negatives(self.scale * scores, positives, negatives)
-
-        result = tiled_loss(queries, documents, relation, scorer, policy, tile_bytes=self.tile_bytes)
-        if not self.symmetric or relation.is_shared:  # a shared relation is its own transpose
-            return result
-        turned = scorer.reversed()
-        back = tiled_loss(documents, queries, relation.transposed(), turned, policy, tile_bytes=self.tile_bytes)
-        return LossResult((result.value + back.value) / 2, 1, result.counts)
+        """The loss of any relation."""
+        return contrast(
+            queries,
+            documents,
+            relation,
+            scorer,
+            each_positive,
+            self.scale,
+            symmetric=self.symmetric,
+            tile_bytes=self.tile_bytes,
+        )

@@ -11,9 +11,9 @@ from torch import Tensor
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
 from simlearn.losses.checks import refuse_graded_pairs
-from simlearn.losses.functional import multiple_negatives
+from simlearn.losses.contrast import contrast
+from simlearn.losses.multiple_negatives_ranking_loss import each_positive
 from simlearn.losses.similarity_loss import ALL_RELATIONS, LossResult, SimilarityLoss
-from simlearn.losses.tiling import tiled_loss
 from simlearn.relations import Relation, RelationCheck, RelationKind
 from simlearn.scoring import Scorer
 
@@ -49,7 +49,7 @@ class NPairLoss(SimilarityLoss):
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""
-        result = tiled_loss(queries, documents, relation, scorer, multiple_negatives, tile_bytes=self.tile_bytes)
+        result = contrast(queries, documents, relation, scorer, each_positive, tile_bytes=self.tile_bytes)
         norms = (_mean_squared_norm(queries) + _mean_squared_norm(documents)) / 2
         return LossResult(result.value + self.l2_weight * norms, 1, result.counts)
 

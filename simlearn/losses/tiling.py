@@ -1,12 +1,13 @@
 """Losses over score matrices that are too large to keep: one tile of rows at a time, exactly.
 
 1. The embeddings are prepared once (for cosine: brought to unit length).
-2. A tile, some rows against all columns, is scored, and a *policy* sums up its rows: InfoNCE, triplets, whatever is a
+2. A tile, some rows against all columns, is scored, and a *policy* sums up its rows: triplets, Circle, whatever is a
    sum over rows. The tile's gradient is taken at once, while its scores are at hand, and added up; the tile is dropped.
 3. `backward` multiplies the gradient with a number. Nothing quadratic outlives a tile, and nothing is computed twice.
 
-The number of rows follows from a fixed budget in bytes, not from the memory that happens to be free, so that runs
-repeat. Where every process holds the same gathered batch, each walks its share of the rows.
+Only where a scorer holds so much for each pair that one row bursts the budget, as late interaction over long documents,
+are the scores of a row computed in pieces, and once more for the gradient. `contrast` cuts columns too. Where every
+process holds the same gathered batch, each walks its share of the rows.
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from simlearn.distributed import all_reduce_sum, rank
 from simlearn.embeddings import Embeddings
 from simlearn.losses.similarity_loss import LossResult, SimilarityLoss
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
+from simlearn.tiles import TileShape, cuts, tile_shape
 
 TILE_BYTES = SimilarityLoss.tile_bytes
 """What the scores of a tile and what a policy makes of them may take, about."""
 
-_TEMPORARIES = 8
+TEMPORARIES = 8
 """Matrices as large as the tile that most policies and their gradients hold at once."""
 
 Policy: TypeAlias = Callable[..., LossResult]
@@ -41,9 +44,10 @@ def tiled_loss(
     scorer: Scorer,
     policy: Policy,
     *parameters: Tensor,
+    per_row: Sequence[Tensor] = (),
     by_distance: bool = False,
     tile_bytes: int = TILE_BYTES,
-    temporaries: int = _TEMPORARIES,
+    temporaries: int = TEMPORARIES,
 ) -> LossResult:
     """The sum of a policy over all queries, without the matrix of their scores.
 
@@ -53,7 +57,9 @@ def tiled_loss(
         relation: of N queries and M documents.
         scorer: scores the tiles.
         policy: sums up the rows of a tile.
-        *parameters: tensors that the policy takes besides and that get gradients, such as a temperature.
+        *parameters: tensors that the policy takes besides and that get gradients, such as a temperature, or a number
+            (M,) for each column.
+        per_row: tensors (N, ...) of which the policy takes the tile's rows, after the parameters, with gradients.
         by_distance: whether the policy takes distances instead of scores.
         tile_bytes: the budget of a tile; smaller tiles give the same result within rounding.
         temporaries: how many fp32 matrices as large as the tile the policy and its gradient hold at once. A scorer of
@@ -64,25 +70,73 @@ def tiled_loss(
         with this process's share of the gradient, W times as large because DDP averages.
     """
     queries, documents = scorer.prepare_queries(queries), scorer.prepare_documents(documents)
+    return sum_rows(
+        queries,
+        documents,
+        relation,
+        scorer,
+        policy,
+        *parameters,
+        per_row=per_row,
+        by_distance=by_distance,
+        tile_bytes=tile_bytes,
+        temporaries=temporaries,
+    )
+
+
+def sum_rows(
+    queries: Embeddings,
+    documents: Embeddings,
+    relation: Relation,
+    scorer: Scorer,
+    policy: Policy,
+    *parameters: Tensor,
+    per_row: Sequence[Tensor] = (),
+    by_distance: bool = False,
+    tile_bytes: int = TILE_BYTES,
+    temporaries: int = TEMPORARIES,
+) -> LossResult:
+    """`tiled_loss` of embeddings that the scorer has prepared."""
     scores_of = scorer.tile_distances if by_distance else scorer.tile
+    shape = shape_of(queries, documents, scorer, tile_bytes, temporaries)
+    # The policy holds whole rows of scores anyway: only what the scorer holds besides is worth cutting.
+    width = shape.columns if scorer.cells(queries, documents) > 1 else len(documents)
+    pieces = cuts(0, len(documents), max(1, width))
     owned = [parameter for parameter in scorer.parameters() if parameter.requires_grad]
-
-    def sum_up(rows: slice, values: Tensor, columns: Tensor, *given: Tensor) -> LossResult:
-        mask = None if queries.mask is None else queries.mask[rows]
-        scores = scores_of(Embeddings(values, mask), Embeddings(columns, documents.mask))
-        return policy(scores, relation.positives(rows), relation.negatives(rows), *given)
-
+    sliced = 1 + len(per_row)
     names: list[str] = []
+
+    def scored(values: Tensor, mask: Tensor | None, columns: Tensor) -> Tensor:
+        def piece(cut: slice) -> Tensor:
+            hidden = None if documents.mask is None else documents.mask[cut]
+            return scores_of(Embeddings(values, mask), Embeddings(columns[cut], hidden))
+
+        if len(pieces) == 1:
+            return piece(pieces[0])
+        return torch.cat([checkpoint(piece, cut, use_reentrant=False) for cut in pieces], dim=1)
+
+    def walk(needed: Sequence[bool], *tensors: Tensor) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+        gradients = Gradients(tensors, needed)
+        total: Any = 0.0
+        sums: Any = 0.0
+        for rows in own_rows(relation, shape.rows):
+            # Fresh leaves: the tile's graph must end here, or it would reach into the caller's and be kept.
+            leaves = gradients.leaves([rows] * sliced, len(owned))
+            mask = None if queries.mask is None else queries.mask[rows]
+            with torch.set_grad_enabled(any(needed)):
+                scores = scored(leaves[0], mask, leaves[sliced])
+                given = (*leaves[sliced + 1 :], *leaves[1:sliced])
+                result = policy(scores, relation.positives(rows), relation.negatives(rows), *given)
+            if any(needed) and result.total.requires_grad:
+                gradients.add(result.total, [*leaves, *owned], [rows] * sliced)
+            total = total + result.total.detach()
+            names[:] = result.counts
+            sums = sums + torch.stack([number(value, total) for value in (result.weight, *result.counts.values())])
+        return total, sums, gradients.sums
+
     with torch.autocast(queries.device.type, enabled=False):
-        total, sums = _TiledSum.apply(  # type: ignore[no-untyped-call]
-            sum_up,
-            _tiles(relation, documents.values, scorer.cells(queries, documents), tile_bytes // temporaries),
-            names,
-            owned,
-            queries.values,
-            documents.values,
-            *parameters,
-            *owned,
+        total, sums = WithGradients.apply(  # type: ignore[no-untyped-call]
+            walk, queries.values, *per_row, documents.values, *parameters, *owned
         )
     if relation.copies > 1:
         copies = relation.copies
@@ -118,87 +172,108 @@ def mine_hardest(
         Columns (N,) int64, of which those of queries without any mean nothing.
     """
     queries, documents = scorer.prepare_queries(queries), scorer.prepare_documents(documents)
-    cells = scorer.cells(queries, documents)
+    shape = shape_of(queries, documents, scorer, tile_bytes)
     # Written in place: a small result that stayed behind each tile kept the allocator from using its memory again.
-    columns = torch.zeros(2, len(queries), dtype=torch.long, device=queries.device)
+    found = torch.zeros(2, len(queries), dtype=torch.long, device=queries.device)
     has = torch.zeros(2, len(queries), dtype=torch.bool, device=queries.device)
-    for rows in _tiles(replace(relation, shares=()), documents.values, cells, tile_bytes // _TEMPORARIES):
-        distances = scorer.tile_distances(queries.take(rows), documents)
-        positives, negatives = relation.positives(rows), relation.negatives(rows)
-        columns[0, rows] = distances.masked_fill(~positives, -torch.inf).argmax(1)
-        columns[1, rows] = distances.masked_fill(~negatives, torch.inf).argmin(1)
-        has[0, rows], has[1, rows] = positives.any(1), negatives.any(1)
-    return Hardest(*columns, *has)
+    hardest = torch.full((2, len(queries)), -torch.inf, dtype=wide(queries.values), device=queries.device)
+    for rows in own_rows(replace(relation, shares=()), shape.rows):
+        for columns in cuts(0, len(documents), shape.columns):
+            distances = scorer.tile_distances(queries.take(rows), documents.take(columns))
+            masks = relation.positives(rows, columns), relation.negatives(rows, columns)
+            for side, (mask, sign) in enumerate(zip(masks, (1, -1), strict=True)):
+                highest, place = (sign * distances).masked_fill_(~mask, -torch.inf).max(1)
+                harder = ~(highest <= hardest[side, rows])  # NaN is harder than anything: it must not vanish
+                hardest[side, rows] = torch.where(harder, highest, hardest[side, rows])
+                found[side, rows] = torch.where(harder, place + columns.start, found[side, rows])
+                has[side, rows] |= mask.any(1)
+    return Hardest(*found, *has)
 
 
-def _tiles(relation: Relation, columns: Tensor, cells: int, matrix_bytes: int) -> list[slice]:
-    """The rows of each tile of this process; at least one tile, so that an empty batch has counts too.
+def shape_of(
+    queries: Embeddings,
+    documents: Embeddings,
+    scorer: Scorer,
+    tile_bytes: int,
+    temporaries: int = TEMPORARIES,
+    narrowest: int | None = None,
+) -> TileShape:
+    """The tiles of prepared embeddings, for so many matrices as large as one; rows stay whole without `narrowest`.
 
-    `cells` are the floats that the scorer holds for one pair, and holds anew for each step of its gradient.
+    The floats that the scorer holds for one pair are held anew for each step of its gradient.
     """
+    cell_bytes = max(4, documents.values.element_size())
+    pair_bytes = temporaries * scorer.cells(queries, documents) * cell_bytes
+    return tile_shape(len(queries), len(documents), pair_bytes, tile_bytes, narrowest=narrowest or len(documents))
+
+
+def own_rows(relation: Relation, step: int) -> list[slice]:
+    """The rows of each tile of this process; at least one tile, so that an empty batch has counts too."""
     share = rank() if relation.copies > 1 else 0  # not gathered: every row is this process's own
     first, last = (relation.n_queries * edge // relation.copies for edge in (share, share + 1))
-    row_bytes = max(1, relation.n_documents) * cells * max(4, columns.element_size())
-    step = max(1, matrix_bytes // row_bytes)
-    return [slice(start, min(start + step, last)) for start in range(first, max(last, first + 1), step)]
+    return cuts(first, last, step)
 
 
-class _TiledSum(torch.autograd.Function):
-    """Sums over tiles, whose gradients are taken with them."""
+class Gradients:
+    """The gradients of tensors as they add up, tile after tile.
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        sum_up: Callable[..., LossResult],
-        tiles: Sequence[slice],
-        names: list[str],
-        owned: Sequence[nn.Parameter],
-        queries: Tensor,
-        *others: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Fills `names` with those of the counts; `owned` are the scorer's parameters, which stand last in `others`."""
-        needed = list(ctx.needs_input_grad[4:])
-        tensors = (queries, *others)
-        gradients = [
-            torch.zeros_like(tensor, dtype=_wide(tensor)) if need else None
+    Args:
+        tensors: those that a walk reads.
+        needed: which of them get a gradient.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], needed: Sequence[bool]) -> None:
+        self._tensors = tensors
+        self._needed = needed
+        self.sums = [
+            torch.zeros_like(tensor, dtype=wide(tensor)) if need else None
             for tensor, need in zip(tensors, needed, strict=True)
         ]
-        total: Any = 0.0
-        sums: Any = 0.0
-        for rows in tiles:
-            # Fresh leaves: the tile's graph must end here, or it would reach into the caller's and be kept.
-            leaves = [tensor.detach() for tensor in tensors[: len(tensors) - len(owned)]]
-            leaves[0] = leaves[0][rows]
-            with torch.set_grad_enabled(any(needed)):
-                for leaf, need in zip(leaves, needed, strict=False):
-                    leaf.requires_grad_(need)
-                result = sum_up(rows, *leaves)
-            if any(needed) and result.total.requires_grad:
-                sought = [tensor for tensor, need in zip([*leaves, *owned], needed, strict=True) if need]
-                found = iter(torch.autograd.grad(result.total, sought, allow_unused=True))
-                for number, gradient in enumerate(gradients):
-                    part = next(found) if gradient is not None else None
-                    if gradient is not None and part is not None:
-                        (gradient[rows] if number == 0 else gradient).add_(part)
-            total = total + result.total.detach()
-            names[:] = result.counts
-            sums = sums + torch.stack([_number(value, total) for value in (result.weight, *result.counts.values())])
+
+    def leaves(self, places: Sequence[slice], owned: int) -> list[Tensor]:
+        """Copies that a tile's graph begins at: the first ones of `places`, without the last `owned`."""
+        leaves = [tensor.detach() for tensor in self._tensors[: len(self._tensors) - owned]]
+        leaves[: len(places)] = [leaf[place] for leaf, place in zip(leaves, places, strict=False)]
+        for leaf, need in zip(leaves, self._needed, strict=False):
+            leaf.requires_grad_(need)
+        return leaves
+
+    def add(
+        self, value: Tensor, leaves: Sequence[Tensor], places: Sequence[slice], outer: Tensor | None = None
+    ) -> None:
+        """Add the gradients of a tile's value; of a matrix, with `outer` as the gradient of what follows."""
+        sought = [leaf for leaf, need in zip(leaves, self._needed, strict=True) if need]
+        found = iter(torch.autograd.grad(value, sought, outer, allow_unused=True))
+        for position, gradient in enumerate(self.sums):
+            part = None if gradient is None else next(found)
+            if gradient is not None and part is not None:
+                (gradient[places[position]] if position < len(places) else gradient).add_(part)
+
+
+class WithGradients(torch.autograd.Function):
+    """What a walk over tiles adds up, with the gradients that it took on the way."""
+
+    @staticmethod
+    def forward(ctx: Any, walk: Callable[..., Any], *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """`walk(needed, *tensors)` gives a total, sums that have no gradient, and the gradients of the total."""
+        total, sums, gradients = walk(list(ctx.needs_input_grad[1:]), *tensors)
         ctx.save_for_backward(*(None if g is None else g.to(t.dtype) for g, t in zip(gradients, tensors, strict=True)))
         ctx.mark_non_differentiable(sums)
         return total, sums
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        """A number times what is known."""
         scaled = (None if saved is None else gradient.to(saved.dtype) * saved for saved in ctx.saved_tensors)
-        return (None, None, None, None, *scaled)
+        return (None, *scaled)
 
 
-def _number(value: Tensor | float, like: Tensor) -> Tensor:
+def number(value: Tensor | float, like: Tensor) -> Tensor:
     """A scalar in double, where the device has it: single precision cannot count beyond 2**24."""
     dtype = torch.float32 if like.device.type == "mps" else torch.float64
     return torch.as_tensor(value, device=like.device).detach().to(dtype)
 
 
-def _wide(tensor: Tensor) -> torch.dtype:
+def wide(tensor: Tensor) -> torch.dtype:
     """At least fp32: thousands of half-precision terms would drown each other."""
     return torch.promote_types(tensor.dtype, torch.float32)

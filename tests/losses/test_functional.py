@@ -12,13 +12,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simlearn.losses import LossResult
+from simlearn.losses.contrast import over_masks
 from simlearn.losses.functional import (
     contrastive,
-    multiple_negatives,
     triplet_all,
     triplet_hard,
     triplet_semi_hard,
 )
+from simlearn.losses.multiple_negatives_ranking_loss import each_positive
+
+
+def multiple_negatives(scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
+    return over_masks(each_positive, scores, positives, negatives)
+
 
 MASKED: dict[str, Callable[[Tensor, Tensor, Tensor], LossResult]] = {
     "multiple_negatives": multiple_negatives,
