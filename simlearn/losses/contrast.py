@@ -224,7 +224,7 @@ def _two_walks(
                 for leaf, slope in zip(leaves, torch.autograd.grad(total, leaves, allow_unused=True), strict=True)
             ]
         if any(needed[: len(read)]):
-            rest = iter(slopes[0][mine].split([len(tile.anchors) for tile in tiles]))
+            rest = iter(torch.split(slopes[0][mine], [len(tile.anchors) for tile in tiles]))
             for tile in tiles:
                 places = [tile.rows, *[tile.columns] * (sides - 1)]
                 leaves_of_tile = gradients.leaves(places, len(owned))

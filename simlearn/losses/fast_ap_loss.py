@@ -14,6 +14,9 @@ from simlearn.losses.tiling import tiled_loss
 from simlearn.relations import Relation, RelationCheck, RelationKind
 from simlearn.scoring import Scorer
 
+_HISTOGRAMS = 20
+"""Matrices as large as a tile that shares, places and both histograms take with their gradients."""
+
 
 class FastAPLoss(GroupLoss):
     """One minus the average precision of each anchor's ranking, by soft histograms (Cakir et al. 2019).
@@ -43,4 +46,13 @@ class FastAPLoss(GroupLoss):
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""
         policy = partial(fast_ap, num_bins=self.num_bins)
-        return tiled_loss(queries, documents, relation, scorer, policy, by_distance=True, tile_bytes=self.tile_bytes)
+        return tiled_loss(
+            queries,
+            documents,
+            relation,
+            scorer,
+            policy,
+            by_distance=True,
+            tile_bytes=self.tile_bytes,
+            temporaries=_HISTOGRAMS,
+        )

@@ -33,25 +33,32 @@ class Best:
         self._floors = torch.full((n_queries,), -torch.inf, device=device)
         self._places = places
 
-    def offer(self, rows: slice, scores: Tensor, first: int) -> None:
+    def offer(self, rows: slice, scores: Tensor, highest: Tensor, first: int) -> None:
         """Offer a tile.
 
         Args:
             rows: which queries.
             scores: (r, C) float32 contiguous; -inf for what must not be found.
+            highest: (r,) of each row, or more.
             first: the row of the tile's first document; tiles come in ascending order.
         """
-        floors = self._floors[rows]
+        floors, width = self._floors[rows], scores.shape[1]
         # The least score that gets in; nextafter takes -inf to the lowest finite number, so -inf never does.
         floors = floors.clamp(min=_LOWEST) if self._places is not None else _next_above(floors)
-        hits = _at_least(scores, floors)
-        if len(hits) > _CROWD * self.k * len(scores):
-            kth = scores.topk(min(self.k, scores.shape[1]), dim=1, sorted=False).values.amin(1)
-            hits = _at_least(scores, floors.maximum(kth))
+        open_to = (highest >= floors).nonzero().view(-1)
+        if 2 * len(open_to) < len(scores):  # most rows have nothing to offer, and are not looked at again
+            scores, floors = scores[open_to], floors[open_to]
+        else:
+            open_to = torch.arange(len(scores), device=scores.device)
+        passed = scores >= floors[:, None]
+        if int(passed.count_nonzero()) > _CROWD * self.k * len(scores):  # a crowd's positions would take whole tiles
+            kth = scores.topk(min(self.k, width), dim=1, sorted=False).values.amin(1)
+            passed = scores >= floors.maximum(kth)[:, None]
+        hits = _positions(passed.view(-1))
         if not len(hits):
             return
-        query = hits.div(scores.shape[1], rounding_mode="floor")
-        self._sort_in(rows, query, scores.view(-1)[hits], hits - query * scores.shape[1] + first)
+        row = hits.div(width, rounding_mode="floor")
+        self._sort_in(rows, open_to[row], scores.view(-1)[hits], hits - row * width + first)
 
     def offer_found(self, rows: slice, scores: Tensor, documents: Tensor) -> None:
         """Offer what something else found.
@@ -93,9 +100,8 @@ def _next_above(floors: Tensor) -> Tensor:
     return torch.nextafter(floors, torch.full_like(floors, torch.inf))
 
 
-def _at_least(scores: Tensor, floors: Tensor) -> Tensor:
-    """(J,) positions, in the flattened tile, of the scores that are not below their row's floor."""
-    passed = (scores >= floors[:, None]).view(-1)
+def _positions(passed: Tensor) -> Tensor:
+    """(J,) where bools (n,) are True."""
     if passed.numel() % 8:
         return passed.nonzero().view(-1)
     # Few pass: eight booleans are looked at as one integer, and only integers that are not 0 are taken apart.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Iterator
-from math import isqrt
-from typing import Any, NamedTuple, TypeAlias
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,6 +17,7 @@ from torch.nn import functional as F
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
 from simlearn.scoring import DistanceScorer, Scorer
+from simlearn.tiles import TileShape, tile_shape
 
 Documents: TypeAlias = "Tensor | Embeddings | np.ndarray[Any, Any] | Iterable[Tensor | Embeddings]"
 """All documents at once, memory-mapped or not, or chunk by chunk."""
@@ -25,39 +29,44 @@ _SCORES_SHARE = 8
 # Of the budget, how much a piece of prepared documents may take.
 _DOCUMENTS_SHARE = 4
 
+# Documents of a tile at least: narrower ones make more of the sorting.
+_NARROWEST = 1024
+
 # Documents are padded to a multiple of this. Matrix products treat an odd last few columns by another kernel, whose
 # last bit may differ, so that two equal documents would not tie.
 _COLUMNS = 64
 
 
-_HAS_ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+@cache
+def _prefers_onednn() -> bool:
+    """Whether oneDNN multiplies faster than torch's default library, which is as exact.
+
+    That is MKL, which is twice as fast as oneDNN on Intel's processors and half as fast on all others. To measure it
+    would make the last bit of a score depend on what else the machine was doing.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    told = platform.processor()
+    with suppress(OSError):
+        told += Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")[:4096]
+    return not (torch.backends.mkl.is_available() and "Intel" in told)  # type: ignore[no-untyped-call]
 
 
-class TileShape(NamedTuple):
-    """So many queries against so many documents."""
-
-    rows: int
-    columns: int
-
-
-def tile_shape(queries: Embeddings, documents: Embeddings, k: int, tile_bytes: int) -> TileShape:
-    """The shape that the budget allows.
+def shape_of(queries: Embeddings, documents: Embeddings, scorer: Scorer, k: int, tile_bytes: int) -> TileShape:
+    """The tiles that the budget allows.
 
     Args:
-        queries: N.
+        queries: N, prepared.
         documents: some of them, to know what one takes.
-        k: how many are sought. Much wider tiles than that leave little to sort in.
+        scorer: how they compare.
+        k: how many are sought. In tiles hardly wider than that every query is sorted anew for each.
         tile_bytes: the budget.
     """
-    # A scorer of many vectors compares each with each, and holds that.
-    cells = _vectors(queries) * _vectors(documents)
-    pairs = max(1, tile_bytes // (_SCORES_SHARE * 4 * cells))
+    cells = scorer.cells(queries, scorer.prepare_documents(moved(documents.take(slice(0, 1)), queries.device)))
     widest = widest_piece(documents, tile_bytes // _DOCUMENTS_SHARE)
-    # Eight times as wide as high: with 64 MiB 512 x 4096, where matrix products are at full speed.
-    columns = min(max(isqrt(8 * pairs), 4 * k, pairs // max(1, len(queries))), pairs, widest)
-    if columns > _COLUMNS:
-        columns -= columns % _COLUMNS
-    return TileShape(max(1, min(len(queries), pairs // columns)), columns)
+    narrowest = max(_NARROWEST, 4 * k)
+    pair_bytes = _SCORES_SHARE * 4 * cells
+    return tile_shape(len(queries), widest, pair_bytes, tile_bytes, narrowest=narrowest, multiple=_COLUMNS)
 
 
 def widest_piece(documents: Embeddings, budget: int) -> int:
@@ -87,6 +96,11 @@ def pieces(chunk: Embeddings, columns: int) -> Iterator[Embeddings]:
         yield chunk.take(slice(start, start + columns))
 
 
+def moved(embeddings: Embeddings, device: torch.device) -> Embeddings:
+    """The same on a device; themselves where they are there."""
+    return embeddings if embeddings.device == device else embeddings.to(device)
+
+
 def refuse_not_finite(embeddings: Embeddings, name: str, first: int = 0) -> None:
     """Look for NaN and infinities, cheaply: they survive in a sum.
 
@@ -108,38 +122,56 @@ def refuse_not_finite(embeddings: Embeddings, name: str, first: int = 0) -> None
 
 
 class TileScores:
-    """Scores of queries against one piece of documents.
+    """Scores of queries against one piece of documents after the other.
 
     Args:
         scorer: the scorer.
-        documents: the piece, prepared.
     """
 
-    def __init__(self, scorer: Scorer, documents: Embeddings) -> None:
+    def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
-        self._documents = documents
+        self._is_product = is_product(scorer)
+        self._documents = Embeddings(torch.empty(0, 0))
         self._packed: Tensor | None = None
-        if is_product(scorer):
+        self._extra = 0
+        self._buffer = torch.empty(0)
+
+    def against(self, documents: Embeddings) -> None:
+        """Turn to a piece of prepared documents."""
+        self._documents, self._packed = documents, None
+        if self._is_product:
             self._documents = _padded(documents)
             values = self._documents.values
-            # oneDNN's product is as exact as that of torch's default library, and on AMD processors twice as fast.
-            if values.device.type == "cpu" and values.dtype is torch.float32 and _HAS_ONEDNN:
+            if values.device.type == "cpu" and values.dtype is torch.float32 and _prefers_onednn():
                 self._packed = values.to_mkldnn()
         self._extra = len(self._documents) - len(documents)
 
-    def __call__(self, queries: Embeddings) -> Tensor:
-        """Scores (r, C) float32, contiguous, of prepared queries; documents may be followed by some of -inf."""
-        values = queries.values
-        if self._packed is not None and values.dtype is torch.float32:
-            scores = F.linear(values.to_mkldnn(), self._packed).to_dense()
-        else:
-            scores = self._scorer.tile(queries, self._documents).contiguous()
-        if scores.numel() and bool(scores.amax().isnan()):  # NaN would lose every comparison, and vanish silently
-            raise ValueError(f"{type(self._scorer).__name__} gave a score of NaN for finite embeddings")
-        scores = scores.float()
+    def __call__(self, queries: Embeddings) -> tuple[Tensor, Tensor]:
+        """Scores (r, C) float32, contiguous, of prepared queries, and the highest of each row.
+
+        The next call writes over them. Documents may be followed by some of -inf.
+
+        Raises:
+            ValueError: for NaN.
+        """
+        scores = self._scored(queries)
         if self._extra:
             scores[:, -self._extra :] = -torch.inf
-        return scores
+        highest = scores.amax(1)
+        if bool(highest.isnan().any()):  # NaN would lose every comparison, and vanish silently
+            raise ValueError(f"{type(self._scorer).__name__} gave a score of NaN for finite embeddings")
+        return scores, highest
+
+    def _scored(self, queries: Embeddings) -> Tensor:
+        values, documents = queries.values, self._documents.values
+        if not self._is_product or values.dtype is not torch.float32 or documents.dtype is not torch.float32:
+            return self._scorer.tile(queries, self._documents).contiguous().float()
+        if self._packed is not None:
+            return F.linear(values.to_mkldnn(), self._packed).to_dense()
+        size = len(values) * len(documents)
+        if self._buffer.numel() < size:  # memory that was written before: fresh pages cost a tenth of the product
+            self._buffer = values.new_empty(size)
+        return torch.mm(values, documents.T, out=self._buffer[:size].view(len(values), len(documents)))
 
 
 def is_product(scorer: Scorer) -> bool:

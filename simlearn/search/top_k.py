@@ -29,9 +29,10 @@ from simlearn.search.tiles import (
     count,
     in_range,
     is_product,
+    moved,
     pieces,
     refuse_not_finite,
-    tile_shape,
+    shape_of,
     widest_piece,
 )
 
@@ -126,10 +127,11 @@ def _walk(
 ) -> int:
     """Offer every document to every query; returns how many documents there were."""
     first, longest = 0, max(exclusions.n_documents or 0, 0)
+    score = TileScores(scorer)
     for chunk in chunks(documents):
         if chunk.size != queries.size and is_product(scorer):
             raise ValueError(f"queries have vectors of size {queries.size}, documents of size {chunk.size}")
-        shape = tile_shape(queries, chunk, k, tile_bytes)
+        shape = shape_of(queries, chunk, scorer, k, tile_bytes)
         # A library holds no tile of scores, so the budget is the documents'; and it sorts anew in every piece.
         width = shape.columns if search_piece is None else widest_piece(chunk, tile_bytes)
         for piece in pieces(chunk, width):
@@ -137,16 +139,16 @@ def _walk(
             if columns.stop > MAX_DOCUMENTS or (longest and columns.stop > longest):
                 raise ValueError(f"there are more documents than {'ids' if longest else 'a search can number'}")
             refuse_not_finite(piece, "document", first)
-            piece = scorer.prepare_documents(_move(piece, queries.device))
+            piece = scorer.prepare_documents(moved(piece, queries.device))
             if search_piece is not None:
                 _search(queries, piece, columns, k, exclusions, search_piece, best)
             else:
-                score = TileScores(scorer, piece)
+                score.against(piece)
                 for start in range(0, len(queries), shape.rows):
                     rows = slice(start, min(start + shape.rows, len(queries)))
-                    scores = score(queries.take(rows))
+                    scores, highest = score(queries.take(rows))
                     exclusions.apply(scores, rows, columns)
-                    best.offer(rows, scores, first)
+                    best.offer(rows, scores, highest, first)
             first = columns.stop
     return first
 
@@ -202,10 +204,3 @@ def _places(ties: str, ranks: Tensor | None, n_documents: int | None, device: to
         raise ValueError(f"document_ranks must be the numbers 0 to {len(ranks) - 1}, each once, in any order")
     ranks = ranks.to(device)
     return ranks if ties == "first" else len(ranks) - 1 - ranks
-
-
-def _move(embeddings: Embeddings, device: torch.device) -> Embeddings:
-    if embeddings.device == device:
-        return embeddings
-    mask = None if embeddings.mask is None else embeddings.mask.to(device)
-    return Embeddings(embeddings.values.to(device), mask)
