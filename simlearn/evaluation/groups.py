@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,14 +57,14 @@ def cluster_agreement(groups: Tensor, clusters: Tensor) -> ClusterAgreement:
 
     Raises:
         ValueError: when the shapes do not fit.
-        ImportError: without scikit-learn.
     """
     if groups.ndim != 1 or groups.shape != clusters.shape or not len(groups):
         raise ValueError(
             f"groups and clusters of the same objects (N,) are needed, got {tuple(groups.shape)} and "
             f"{tuple(clusters.shape)}"
         )
-    metrics = _scikit_learn("metrics")
+    from sklearn import metrics  # takes a second to import, which only clustering needs
+
     first, second = groups.cpu().numpy(), clusters.cpu().numpy()
     return ClusterAgreement(
         float(metrics.normalized_mutual_info_score(first, second)),
@@ -80,17 +79,11 @@ def k_means(embeddings: Tensor, n_clusters: int, seed: int = 0) -> Tensor:
 
     Raises:
         ValueError: for fewer objects than clusters.
-        ImportError: without scikit-learn.
     """
     if not 1 <= n_clusters <= len(embeddings):
         raise ValueError(f"{len(embeddings)} objects cannot form {n_clusters} clusters")
-    found = _scikit_learn("cluster").KMeans(n_clusters, n_init=10, random_state=seed)
+    from sklearn.cluster import KMeans
+
+    found = KMeans(n_clusters, n_init=10, random_state=seed)
     labels = found.fit_predict(embeddings.detach().float().cpu().numpy())
     return torch.from_numpy(labels).long().to(embeddings.device)
-
-
-def _scikit_learn(module: str) -> Any:
-    try:
-        return import_module(f"sklearn.{module}")
-    except ImportError as error:
-        raise ImportError("clustering metrics need scikit-learn: pip install scikit-learn") from error

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import stdtr
 
 from simlearn.evaluation.statistics import Numbers
 
@@ -64,8 +65,7 @@ def t_test(differences: Numbers, centre: float = 0.0) -> tuple[float, float]:
 
 def student_tail(t: float, degrees: int) -> float:
     """The chance that a variable of Student's t distribution exceeds t."""
-    half = 0.5 * incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t))
-    return half if t > 0 else 1 - half
+    return float(stdtr(degrees, -t))
 
 
 def holm(chances: Sequence[float]) -> list[float]:
@@ -77,30 +77,3 @@ def holm(chances: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(known) - place) * chances[number]))
         corrected[number] = largest
     return corrected
-
-
-def incomplete_beta(a: float, b: float, x: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), by its continued fraction (Lentz); about 1e-12 exact."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # where the fraction converges slowly
-        return 1 - incomplete_beta(b, a, 1 - x)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
-    tiny = 1e-300
-    c, d = 1.0, 1.0 / _away_from_zero(1 - (a + b) * x / (a + 1), tiny)
-    fraction = d
-    for m in range(1, 10_000):
-        for term in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d = 1.0 / _away_from_zero(1 + term * d, tiny)
-            c = _away_from_zero(1 + term / c, tiny)
-            fraction *= c * d
-        if abs(c * d - 1) < 1e-14:
-            break
-    return front * fraction / a
-
-
-def _away_from_zero(value: float, tiny: float) -> float:
-    return value if abs(value) > tiny else tiny

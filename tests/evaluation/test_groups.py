@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 
 import pytest
@@ -37,9 +36,3 @@ def test_clusters() -> None:
     assert chance.nmi > 0.1 and chance.ami < chance.nmi / 2
     with pytest.raises(ValueError, match="60 objects cannot form 61 clusters"):
         k_means(embeddings, 61)
-
-
-def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
-    with pytest.raises(ImportError, match="pip install scikit-learn"):
-        cluster_agreement(torch.arange(3), torch.arange(3))

@@ -7,17 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from simlearn.evaluation.significance import holm, incomplete_beta, randomisation_test, student_tail, t_test
+from simlearn.evaluation.significance import holm, randomisation_test, student_tail, t_test
 
 
 def test_t_distribution_agrees_with_scipy() -> None:
     stats = pytest.importorskip("scipy.stats")
-    special = pytest.importorskip("scipy.special")
     for degrees in (1, 2, 7, 30, 999, 100_000):
         for t in (-8.0, -1.0, -1e-9, 0.0, 0.3, 2.0, 12.0):
             assert student_tail(t, degrees) == pytest.approx(stats.t.sf(t, degrees), rel=1e-9, abs=1e-14)
-    for a, b, x in ((0.5, 0.5, 0.3), (20.0, 3.0, 0.9), (3.0, 200.0, 0.01), (1.0, 1.0, 0.0), (1.0, 1.0, 1.0)):
-        assert incomplete_beta(a, b, x) == pytest.approx(special.betainc(a, b, x), rel=1e-10)
 
 
 def test_t_test_agrees_with_scipy() -> None:

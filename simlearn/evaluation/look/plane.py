@@ -18,7 +18,7 @@ def project(embeddings: Tensor, method: Method = "pca", seed: int = 0) -> tuple[
     Args:
         embeddings: (N, D), N at least 3.
         method: `"pca"`, the two directions in which they differ most: distances on the plane are at most those in the
-            space, and the same each time. `"tsne"` (needs scikit-learn) and `"umap"` (needs umap-learn) keep neighbours
+            space, and the same each time. `"tsne"` and `"umap"` (needs umap-learn) keep neighbours
             together instead; sizes of clusters and distances between them mean nothing there.
         seed: of the two latter.
 
@@ -37,10 +37,8 @@ def project(embeddings: Tensor, method: Method = "pca", seed: int = 0) -> tuple[
     if method == "pca":
         return _principal(units)
     if method == "tsne":
-        try:
-            from sklearn.manifold import TSNE
-        except ImportError:
-            raise ImportError('method="tsne" needs scikit-learn: pip install scikit-learn, or take "pca"') from None
+        from sklearn.manifold import TSNE
+
         neighbours: Any = TSNE(perplexity=min(30.0, (len(units) - 1) / 3), init="pca", random_state=seed)
         return torch.from_numpy(neighbours.fit_transform(units.numpy())).double(), "t-SNE: neighbours stay together"
     if method == "umap":
