@@ -139,7 +139,7 @@ def test_objects_of_no_loader_are_kept_too(text_model: Any, tmp_path: Path, aske
     asked.clear()
     lookup = cache.lookups("query")["default"]
     assert same_features(lookup(more[5:9]), model.model.tower("query").collator().collate_fns[0](more[5:9]))
-    assert asked == more[5:9], "those were asked of the tokenizer itself, and of the cache none"
+    assert not asked
 
 
 def test_only_numbers_are_on_disk(text_model: Any, tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from simlearn.encoders import (
     HashedNGrams,
     ImageEncoder,
     TextEncoder,
-    TwoTower,
     WordVectors,
 )
 from simlearn.heads import GatedHead, SequentialHead
 from simlearn.models import SimilarityModel
+from simlearn.towers import TwoTower
 
 
 class Own(Letters):
