@@ -73,6 +73,7 @@ from .losses import KLDistillationLoss as KLDistillationLoss
 from .losses import ListwiseSoftmaxLoss as ListwiseSoftmaxLoss
 from .losses import LossResult as LossResult
 from .losses import MarginMSELoss as MarginMSELoss
+from .losses import MaskLoss as MaskLoss
 from .losses import MatryoshkaLoss as MatryoshkaLoss
 from .losses import MultipleNegativesRankingLoss as MultipleNegativesRankingLoss
 from .losses import MultiSimilarityLoss as MultiSimilarityLoss

@@ -13,6 +13,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from simlearn.precision import at_least_single
+
 # At or below this norm a vector counts as zero: it has no direction.
 _ZERO_NORM = 1e-12
 
@@ -233,13 +235,13 @@ def normalize(vectors: Tensor) -> Tensor:
     `torch.nn.functional.normalize` divides a zero vector by its epsilon, which makes its gradient 1e12 times too large;
     here a zero vector is divided by 1.
     """
-    vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    vectors = vectors.to(at_least_single(vectors))
     norms = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     return vectors / torch.where(norms > _ZERO_NORM, norms, 1.0)
 
 
 def _at_least_fp32(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    dtype = at_least_single(x, y)
     converted = x.to(dtype)
     return converted, converted if y is x else y.to(dtype)
 

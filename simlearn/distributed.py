@@ -17,6 +17,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from simlearn.precision import at_least_single
+
 _Done = TypeVar("_Done")
 
 
@@ -179,8 +181,6 @@ class _Gather(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         # In at least fp32: a sum in half precision would depend on how many processes share the work.
-        total = grad.to(
-            torch.promote_types(grad.dtype, torch.float32), copy=True, memory_format=torch.contiguous_format
-        )
+        total = grad.to(at_least_single(grad), copy=True, memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total[ctx.start : ctx.start + ctx.size].to(grad.dtype), None

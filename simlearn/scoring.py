@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from simlearn.components import Component
 from simlearn.distances import Distance, normalize
 from simlearn.embeddings import Embeddings
+from simlearn.precision import at_least_single
 
 _PAIRED_CELLS = 2**14
 """Floats that a block of `paired` may cost: it scores all against all, of which it needs the diagonal."""
@@ -127,7 +128,7 @@ class DistanceScorer(Scorer):
         values = self._vectors(embeddings)
         if self.distance is Distance.COSINE:
             return Embeddings(normalize(values))
-        return Embeddings(values.to(torch.promote_types(values.dtype, torch.float32)))
+        return Embeddings(values.to(at_least_single(values)))
 
     def reversed(self) -> Scorer:
         """This scorer, since a distance is the same both ways; not where a subclass scores or prepares otherwise."""

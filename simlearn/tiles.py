@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+NARROWEST = 1024
+"""Columns of a tile: narrower ones make more of the products, which are slower then."""
+
 
 class TileShape(NamedTuple):
     """So many rows against so many columns, each at least 1."""
@@ -22,7 +25,7 @@ class TileShape(NamedTuple):
 
 
 def tile_shape(
-    n_rows: int, n_columns: int, pair_bytes: int, budget: int, *, narrowest: int = 1024, multiple: int = 1
+    n_rows: int, n_columns: int, pair_bytes: int, budget: int, *, narrowest: int = NARROWEST, multiple: int = 1
 ) -> TileShape:
     """The shape of the tiles of a matrix.
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from simlearn.distances import normalize
+from simlearn.precision import double_on
 from simlearn.scoring import Scorer
 from simlearn.search import top_k
 
@@ -253,5 +254,4 @@ def _checked(embeddings: Tensor, at_least: int = 2) -> Tensor:
     if not bool(embeddings.isfinite().all()):
         bad = int((~embeddings.isfinite()).any(dim=1).sum())
         raise ValueError(f"{bad} of {len(embeddings)} embeddings are NaN or infinite; mend the model or drop them")
-    wide = torch.float32 if embeddings.device.type == "mps" else torch.float64
-    return embeddings.detach().to(wide)
+    return embeddings.detach().to(double_on(embeddings.device))

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from simlearn.distances import normalize
 from simlearn.embeddings import Embeddings
 from simlearn.losses.class_loss import ClassLoss
-from simlearn.losses.classification import wide
-from simlearn.losses.similarity_loss import LossResult
+from simlearn.losses.loss_result import LossResult
+from simlearn.precision import at_least_single
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
@@ -55,7 +55,7 @@ class CenterLoss(ClassLoss):
         """The mean over the objects that have a class; what is no class is skipped and counted."""
         members = self.members(relation)
         with torch.autocast(queries.device.type, enabled=False):
-            dtype = wide(queries.values, self.kernel)
+            dtype = at_least_single(queries.values, self.kernel)
             units: Tensor = normalize(queries.values.to(dtype))[members.owners]
             centers = self.kernel.to(dtype).T[members.classes]
             total = self.lambda_c * members.mean((units - centers).square().mean(1)).sum()

@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
-from simlearn.losses.functional import anchor_counts
-from simlearn.losses.similarity_loss import GroupLoss, LossResult
+from simlearn.losses.forward_losses import GroupLoss
+from simlearn.losses.loss_result import LossResult, anchor_counts
 from simlearn.losses.tiling import mine_hardest
+from simlearn.precision import at_least_single
 from simlearn.relations import Relation, RelationKind
 from simlearn.relations.judgements import Judgements
 from simlearn.scoring import Scorer
@@ -47,7 +48,7 @@ class CentroidTripletLoss(GroupLoss):
             raise TypeError(f"{type(self).__name__} takes groups, got {relation.kind}")
         if queries.is_multi_vector:
             raise ValueError(f"{type(self).__name__} takes the mean of one vector an object, these have many")
-        values = queries.values.to(torch.promote_types(queries.values.dtype, torch.float32))
+        values = queries.values.to(at_least_single(queries.values))
         members = documents.values.to(values.dtype)
         classes, member_of, sizes = torch.unique(relation.groups, return_inverse=True, return_counts=True)
         class_of = member_of[: len(values)]  # queries are the first documents

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import ClassVar
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from simlearn.distances import Distance
-from simlearn.embeddings import Embeddings
-from simlearn.losses.checks import refuse_graded_pairs
-from simlearn.losses.comparisons import circle
-from simlearn.losses.similarity_loss import ALL_RELATIONS, GroupLoss, LossResult
-from simlearn.losses.tiling import tiled_loss
-from simlearn.relations import Relation, RelationCheck, RelationKind
-from simlearn.scoring import Scorer
+from simlearn.losses.logsumexp import logsumexp_or_zero
+from simlearn.losses.loss_result import LossResult, anchor_counts
+from simlearn.losses.mask_loss import MaskLoss
 
 
-class CircleLoss(GroupLoss):
+class CircleLoss(MaskLoss):
     """Pulls and pushes each pair with a strength of its own (Sun et al. 2020), one anchor at a time.
 
     Args:
@@ -29,9 +26,6 @@ class CircleLoss(GroupLoss):
         ValueError: for a scale factor of 0 or less.
     """
 
-    relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
-    takes_memory: ClassVar[bool] = True
-
     def __init__(
         self,
         margin: float = 0.25,
@@ -44,11 +38,33 @@ class CircleLoss(GroupLoss):
         self.margin = margin
         self.scale_factor = scale_factor
 
-    def relation_check(self, training: bool = True) -> RelationCheck:
-        """Refuses graded scores of pairs."""
-        return partial(refuse_graded_pairs, name=type(self).__name__)
+    def policy(self, scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
+        """See `circle`."""
+        return circle(scores, positives, negatives, self.margin, self.scale_factor)
 
-    def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
-        """The loss of any relation."""
-        policy = partial(circle, margin=self.margin, scale_factor=self.scale_factor)
-        return tiled_loss(queries, documents, relation, scorer, policy, tile_bytes=self.tile_bytes)
+
+def circle(
+    scores: Tensor, positives: Tensor, negatives: Tensor, margin: float = 0.25, scale_factor: float = 256.0
+) -> LossResult:
+    """Pairs weighted by how far each is from where it should be (Sun et al. 2020), one anchor at a time.
+
+    The weights `[1 + margin − s_p]₊` and `[s_n + margin]₊` have no gradient, as in the paper's equation 7.
+
+    Args:
+        scores: (N, M), of cosine.
+        positives: (N, M) bool.
+        negatives: (N, M) bool.
+        margin: positives should reach 1 − margin, negatives stay below it.
+        scale_factor: γ, how sharp the maximum over pairs is.
+
+    Returns:
+        The mean over the anchors with both, and the counts of those without a positive or a negative.
+    """
+    has_positive, has_negative = positives.any(1), negatives.any(1)
+    valid = has_positive & has_negative
+    known = scores.detach()
+    pull = -scale_factor * F.relu(1 + margin - known) * (scores - (1 - margin))
+    push = scale_factor * F.relu(known + margin) * (scores - margin)
+    logits = logsumexp_or_zero(pull, positives) + logsumexp_or_zero(push, negatives)
+    rows = torch.where(valid, F.softplus(logits[:, 0]), 0.0)
+    return LossResult(rows.sum(), valid.sum(), anchor_counts(has_positive, has_negative))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from simlearn.hashing import stable_id
-from simlearn.losses.similarity_loss import GroupLoss
+from simlearn.losses.forward_losses import GroupLoss
 from simlearn.relations import Relation, RelationCheck, RelationKind
 
 UNUSED = torch.iinfo(torch.int64).max

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from simlearn.distances import normalize
 from simlearn.embeddings import Embeddings
 from simlearn.losses.class_loss import UNUSED, ClassLoss, Members
-from simlearn.losses.similarity_loss import LossResult
+from simlearn.losses.loss_result import LossResult
+from simlearn.precision import at_least_single
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
@@ -27,14 +28,6 @@ def cross_entropy(logits: Tensor, members: Members) -> Tensor:
     """
     terms = -logits.log_softmax(1)[members.owners, members.classes]
     return members.mean(terms).sum()
-
-
-def wide(*tensors: Tensor) -> torch.dtype:
-    """The dtype to compute in, at least fp32: in half precision logits lie on a grid as coarse as the loss itself."""
-    dtype = torch.float32
-    for tensor in tensors:
-        dtype = torch.promote_types(dtype, tensor.dtype)
-    return dtype
 
 
 class MarginSoftmaxLoss(ClassLoss):
@@ -73,7 +66,7 @@ class MarginSoftmaxLoss(ClassLoss):
 
     def cosines(self, values: Tensor) -> Tensor:
         """(N, C): of embeddings (N, D) with the nearest vector of each class, in at least fp32."""
-        dtype = wide(values, self.kernel)
+        dtype = at_least_single(values, self.kernel)
         products = normalize(values.to(dtype)) @ normalize(self.kernel.to(dtype).T).T
         return products.reshape(len(values), self.num_groups, self.vectors).amax(2)
 

@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
-from simlearn.losses.functional import contrastive
-from simlearn.losses.similarity_loss import PairwiseLoss
+from simlearn.losses.forward_losses import PairwiseLoss
 from simlearn.relations import Relation, RelationCheck
 from simlearn.scoring import Scorer
 
@@ -66,6 +65,20 @@ class ContrastiveLoss(PairwiseLoss):
         nearest = distances.amin(1) if relation.one_space else torch.cat([distances.amin(1), distances.amin(0)])
         # relu(margin - inf) is 0 and so is its gradient: whoever has no other subgroup adds a zero.
         return F.relu(self.margin - nearest).square().sum()
+
+
+def contrastive(distances: Tensor, scores: Tensor, margin: float) -> Tensor:
+    """Half the squared distance of similar pairs, half the squared lack of margin of others (Hadsell et al. 2006).
+
+    Args:
+        distances: (B,).
+        scores: (B,) in [0, 1], 1 for similar; a score between weighs both terms.
+        margin: how far different objects should be.
+
+    Returns:
+        (B,) terms.
+    """
+    return 0.5 * (scores * distances.square() + (1.0 - scores) * F.relu(margin - distances).square())
 
 
 def _differ(queries: Tensor, documents: Tensor, one_space: bool) -> Tensor:

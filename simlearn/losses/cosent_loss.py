@@ -10,7 +10,9 @@ from torch import Tensor
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
-from simlearn.losses.similarity_loss import LossResult, PairwiseLoss
+from simlearn.losses.forward_losses import PairwiseLoss
+from simlearn.losses.loss_result import LossResult
+from simlearn.precision import at_least_single, double_on
 from simlearn.relations import Relation, RelationCheck
 from simlearn.scoring import Scorer
 
@@ -83,9 +85,9 @@ def pair_order(similarities: Tensor, scores: Tensor, scale: float) -> LossResult
     Returns:
         The loss with weight 1, or 0 where nothing is compared; the count of pairs without another score.
     """
-    dtype = torch.promote_types(similarities.dtype, torch.float32)
+    dtype = at_least_single(similarities)
     # A running sum over the batch gathers rounding errors; B numbers in double cost nothing.
-    wide = torch.float32 if similarities.device.type == "mps" else torch.float64
+    wide = double_on(similarities.device)
     ascending, order = scores.sort(stable=True)
     logits = scale * similarities.to(wide).index_select(0, order)
     lower = torch.searchsorted(ascending, ascending, right=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -12,12 +11,12 @@ from torch.nn import functional as F
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
-from simlearn.losses.checks import refuse_graded_pairs
 from simlearn.losses.contrast import contrast
 from simlearn.losses.logsumexp import segment_logsumexp
+from simlearn.losses.loss_result import LossResult
 from simlearn.losses.multiple_negatives_ranking_loss import each_positive
-from simlearn.losses.similarity_loss import ALL_RELATIONS, LossResult, SimilarityLoss
-from simlearn.relations import Relation, RelationCheck, RelationKind
+from simlearn.losses.similarity_loss import SimilarityLoss
+from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
 Positives = Literal["each", "supcon", "any"]
@@ -83,8 +82,8 @@ class InfoNCELoss(SimilarityLoss):
         ValueError: for a temperature of 0 or less, a negative margin, or unknown positives.
     """
 
-    relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
     takes_memory: ClassVar[bool] = True
+    takes_graded_scores: ClassVar[bool] = False  # a softmax over positives cannot express them
 
     def __init__(
         self,
@@ -112,10 +111,6 @@ class InfoNCELoss(SimilarityLoss):
     def temperature(self) -> float:
         """What scores are divided by now."""
         return self.initial_temperature if self.log_scale is None else 1 / self._scale(self.log_scale).item()
-
-    def relation_check(self, training: bool = True) -> RelationCheck:
-        """Refuses graded scores of pairs, which a softmax over positives cannot express."""
-        return partial(refuse_graded_pairs, name=type(self).__name__)
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""

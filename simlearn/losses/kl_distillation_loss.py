@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from simlearn.distances import Distance
+from simlearn.losses.loss_result import LossResult
 from simlearn.losses.ranking_loss import Candidates, RankingLoss
-from simlearn.losses.similarity_loss import LossResult
 
 
 class KLDistillationLoss(RankingLoss):

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 
 from simlearn.distances import Distance
+from simlearn.losses.loss_result import LossResult
 from simlearn.losses.ranking_loss import Candidates, RankingLoss, relevances_of
-from simlearn.losses.similarity_loss import LossResult
 from simlearn.relations import Relation, RelationCheck
 
 

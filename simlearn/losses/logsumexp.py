@@ -26,6 +26,11 @@ def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
     return result
 
 
+def logsumexp_or_zero(scores: Tensor, mask: Tensor) -> Tensor:
+    """`masked_logsumexp` as a column (N, 1), for sums: 0, without a gradient, where nothing of a row counts."""
+    return torch.where(mask.any(1), masked_logsumexp(scores, mask), 0.0)[:, None]
+
+
 def segment_logsumexp(values: Tensor, segments: Tensor, n_segments: int) -> Tensor:
     """The logarithm of Σ exp of the values of each segment.
 

@@ -7,8 +7,8 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from simlearn.distances import Distance
+from simlearn.losses.loss_result import LossResult
 from simlearn.losses.ranking_loss import Candidates, RankingLoss
-from simlearn.losses.similarity_loss import LossResult
 
 Margins = Literal["first", "all"]
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import ClassVar
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from simlearn.distances import Distance
-from simlearn.embeddings import Embeddings
-from simlearn.losses.checks import refuse_graded_pairs
-from simlearn.losses.comparisons import multi_similarity
-from simlearn.losses.similarity_loss import ALL_RELATIONS, GroupLoss, LossResult
-from simlearn.losses.tiling import tiled_loss
-from simlearn.relations import Relation, RelationCheck, RelationKind
-from simlearn.scoring import Scorer
+from simlearn.losses.logsumexp import logsumexp_or_zero
+from simlearn.losses.loss_result import LossResult, anchor_counts
+from simlearn.losses.mask_loss import MaskLoss
 
 
-class MultiSimilarityLoss(GroupLoss):
+class MultiSimilarityLoss(MaskLoss):
     """Mines the informative pairs of each anchor, then weighs them softly (Wang et al. 2019).
 
     Args:
@@ -28,9 +25,6 @@ class MultiSimilarityLoss(GroupLoss):
     Raises:
         ValueError: for an alpha or beta of 0 or less.
     """
-
-    relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
-    takes_memory: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -48,11 +42,46 @@ class MultiSimilarityLoss(GroupLoss):
         self.base = base
         self.epsilon = epsilon
 
-    def relation_check(self, training: bool = True) -> RelationCheck:
-        """Refuses graded scores of pairs."""
-        return partial(refuse_graded_pairs, name=type(self).__name__)
+    def policy(self, scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
+        """See `multi_similarity`."""
+        return multi_similarity(scores, positives, negatives, self.alpha, self.beta, self.base, self.epsilon)
 
-    def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
-        """The loss of any relation."""
-        policy = partial(multi_similarity, alpha=self.alpha, beta=self.beta, base=self.base, epsilon=self.epsilon)
-        return tiled_loss(queries, documents, relation, scorer, policy, tile_bytes=self.tile_bytes)
+
+def multi_similarity(
+    scores: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    alpha: float = 2.0,
+    beta: float = 50.0,
+    base: float = 0.5,
+    epsilon: float | None = 0.1,
+) -> LossResult:
+    """Soft-weighted positives and negatives of each anchor (Wang et al. 2019).
+
+    Args:
+        scores: (N, M).
+        positives: (N, M) bool.
+        negatives: (N, M) bool.
+        alpha: how much the least similar positives count.
+        beta: how much the most similar negatives count.
+        base: where similar ends and different begins.
+        epsilon: only positives that are less than this above the nearest negative count, and negatives that are less
+            than this below the farthest positive; None for all.
+
+    Returns:
+        The mean over all anchors, and the counts of those without a positive or a negative.
+    """
+    counts = anchor_counts(positives.any(1), negatives.any(1))
+    if not scores.shape[1]:  # nothing has no maximum
+        return LossResult(scores.sum(), len(scores), counts)
+    if epsilon is not None:
+        known = scores.detach()
+        nearest_negative = known.masked_fill(~negatives, -torch.inf).amax(1, keepdim=True)
+        farthest_positive = known.masked_fill(~positives, torch.inf).amin(1, keepdim=True)
+        positives = positives & (known - epsilon < nearest_negative)
+        negatives = negatives & (known + epsilon > farthest_positive)
+    pull = F.softplus(logsumexp_or_zero(-alpha * (scores - base), positives)) / alpha
+    push = F.softplus(logsumexp_or_zero(beta * (scores - base), negatives)) / beta
+    pull = torch.where(positives.any(1, keepdim=True), pull, 0.0)
+    push = torch.where(negatives.any(1, keepdim=True), push, 0.0)
+    return LossResult((pull + push).sum(), len(scores), counts)

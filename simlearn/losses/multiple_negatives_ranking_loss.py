@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar
 
 from torch import Tensor
@@ -10,10 +9,10 @@ from torch.nn import functional as F
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
-from simlearn.losses.checks import refuse_graded_pairs
 from simlearn.losses.contrast import contrast
-from simlearn.losses.similarity_loss import ALL_RELATIONS, LossResult, PairwiseLoss
-from simlearn.relations import Relation, RelationCheck, RelationKind
+from simlearn.losses.loss_result import LossResult
+from simlearn.losses.similarity_loss import SimilarityLoss
+from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
 
@@ -26,7 +25,7 @@ def each_positive(positives: Tensor, anchors: Tensor, against: Tensor, counts: T
     return (F.softplus(against[anchors] - positives) / counts[anchors]).sum()
 
 
-class MultipleNegativesRankingLoss(PairwiseLoss):
+class MultipleNegativesRankingLoss(SimilarityLoss):
     """Tells the positive of each anchor from everything else in the batch (InfoNCE; Henderson et al. 2017).
 
     The other rows are negatives, except those of the same non-default subgroup and those that are the same object. A
@@ -41,8 +40,8 @@ class MultipleNegativesRankingLoss(PairwiseLoss):
         ValueError: for a scale of 0 or less.
     """
 
-    relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
     takes_memory: ClassVar[bool] = True
+    takes_graded_scores: ClassVar[bool] = False  # a softmax over positives cannot express them
 
     def __init__(
         self, scale: float = 20.0, distance_metric_name: Distance | str | None = None, symmetric: bool = False
@@ -52,10 +51,6 @@ class MultipleNegativesRankingLoss(PairwiseLoss):
             raise ValueError(f"scale is 1 / temperature and must be above 0, got {scale}")
         self.scale = scale
         self.symmetric = symmetric
-
-    def relation_check(self, training: bool = True) -> RelationCheck:
-        """Refuses graded scores of pairs, which a softmax over one positive cannot express."""
-        return partial(refuse_graded_pairs, name=type(self).__name__)
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
-from simlearn.losses.checks import refuse_graded_pairs
 from simlearn.losses.contrast import contrast
+from simlearn.losses.loss_result import LossResult
 from simlearn.losses.multiple_negatives_ranking_loss import each_positive
-from simlearn.losses.similarity_loss import ALL_RELATIONS, LossResult, SimilarityLoss
-from simlearn.relations import Relation, RelationCheck, RelationKind
+from simlearn.losses.similarity_loss import SimilarityLoss
+from simlearn.precision import at_least_single
+from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
 
@@ -32,8 +31,8 @@ class NPairLoss(SimilarityLoss):
         ValueError: for a negative weight.
     """
 
-    relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
     takes_memory: ClassVar[bool] = True
+    takes_graded_scores: ClassVar[bool] = False  # a softmax over positives cannot express them
 
     def __init__(
         self, l2_weight: float = 0.002, distance_metric_name: Distance | str | None = Distance.DOT_PRODUCT
@@ -43,10 +42,6 @@ class NPairLoss(SimilarityLoss):
             raise ValueError(f"l2_weight must not be negative, got {l2_weight}")
         self.l2_weight = l2_weight
 
-    def relation_check(self, training: bool = True) -> RelationCheck:
-        """Refuses graded scores of pairs."""
-        return partial(refuse_graded_pairs, name=type(self).__name__)
-
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""
         result = contrast(queries, documents, relation, scorer, each_positive, tile_bytes=self.tile_bytes)
@@ -55,7 +50,7 @@ class NPairLoss(SimilarityLoss):
 
 
 def _mean_squared_norm(embeddings: Embeddings) -> Tensor:
-    values = embeddings.values.to(torch.promote_types(embeddings.values.dtype, torch.float32))
+    values = embeddings.values.to(at_least_single(embeddings.values))
     if embeddings.mask is not None:
         values = values.masked_fill(~embeddings.mask[..., None], 0.0)
     return values.square().sum() / max(len(values), 1)

@@ -11,18 +11,16 @@ from torch.nn import functional as F
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
-from simlearn.losses.checks import refuse_graded_pairs
-from simlearn.losses.comparisons import pull_all, push_all
-from simlearn.losses.functional import anchor_counts
-from simlearn.losses.similarity_loss import ALL_RELATIONS, GroupLoss, LossResult
+from simlearn.losses.loss_result import LossResult, anchor_counts
+from simlearn.losses.similarity_loss import SimilarityLoss
 from simlearn.losses.tiling import mine_hardest, tiled_loss
-from simlearn.relations import Relation, RelationCheck, RelationKind
+from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
 Mining = Literal["all", "hard"]
 
 
-class OnlineContrastiveLoss(GroupLoss):
+class OnlineContrastiveLoss(SimilarityLoss):
     """Half the mean distance of positives and half the mean lack of margin of negatives (Quaterion).
 
     Distances are not squared, unlike those of `ContrastiveLoss` (Hadsell et al. 2006), so that hard pairs do not drown
@@ -37,8 +35,8 @@ class OnlineContrastiveLoss(GroupLoss):
         ValueError: for an unknown mining or a margin of 0 or less.
     """
 
-    relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
     takes_memory: ClassVar[bool] = True
+    takes_graded_scores: ClassVar[bool] = False  # ContrastiveLoss takes them
 
     def __init__(
         self, margin: float = 0.5, distance_metric_name: Distance | str | None = None, mining: Mining = "hard"
@@ -50,10 +48,6 @@ class OnlineContrastiveLoss(GroupLoss):
             raise ValueError(f"margin must be above 0, got {margin}")
         self.margin = margin
         self.mining = mining
-
-    def relation_check(self, training: bool = True) -> RelationCheck:
-        """Refuses graded scores of pairs; `ContrastiveLoss` takes them."""
-        return partial(refuse_graded_pairs, name=type(self).__name__)
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""
@@ -75,3 +69,15 @@ class OnlineContrastiveLoss(GroupLoss):
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def pull_all(distances: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
+    """The mean distance of all positives; the counts of anchors without a positive or a negative."""
+    total = torch.where(positives, distances, 0.0).sum()
+    return LossResult(total, positives.sum(), anchor_counts(positives.any(1), negatives.any(1)))
+
+
+def push_all(distances: Tensor, positives: Tensor, negatives: Tensor, margin: float) -> LossResult:
+    """The mean of what all negatives lack to the margin; the counts of anchors without a positive or a negative."""
+    total = torch.where(negatives, F.relu(margin - distances), 0.0).sum()
+    return LossResult(total, negatives.sum(), anchor_counts(positives.any(1), negatives.any(1)))

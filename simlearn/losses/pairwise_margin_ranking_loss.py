@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simlearn.distances import Distance
+from simlearn.losses.loss_result import LossResult
 from simlearn.losses.ranking_loss import Candidates, RankingLoss
-from simlearn.losses.similarity_loss import LossResult
+from simlearn.precision import double_on
 
 _PAIR_BYTES = 128
 """What two candidates take, about, while they are compared."""
@@ -53,8 +54,7 @@ class PairwiseMarginRankingLoss(RankingLoss):
     def rank(self, candidates: Candidates) -> LossResult:
         """The mean over the queries with candidates of different relevance."""
         scores = (self.scale * candidates.scores).detach()
-        # Single precision cannot count beyond 2**24, which are the pairs of 6000 candidates.
-        wide = torch.float32 if scores.device.type == "mps" else torch.float64
+        wide = double_on(scores.device)  # 6000 candidates have 2**24 pairs
         totals, pairs = torch.zeros_like(candidates.counts, dtype=wide), torch.zeros_like(candidates.counts)
         gradient = torch.zeros_like(scores)
         for first, second in _pairs(candidates, max(1, self.tile_bytes // _PAIR_BYTES)):

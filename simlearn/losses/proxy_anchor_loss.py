@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from simlearn.distances import normalize
 from simlearn.embeddings import Embeddings
 from simlearn.losses.class_loss import UNUSED, ClassLoss
-from simlearn.losses.classification import wide
-from simlearn.losses.similarity_loss import LossResult
+from simlearn.losses.loss_result import LossResult
+from simlearn.precision import at_least_single
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
@@ -59,7 +59,7 @@ class ProxyAnchorLoss(ClassLoss):
         used = self.class_ids != UNUSED
         negatives = ~positives & used & (members.counts > 0)[:, None]
         with torch.autocast(queries.device.type, enabled=False):
-            dtype = wide(queries.values, self.kernel)
+            dtype = at_least_single(queries.values, self.kernel)
             cosines = normalize(queries.values.to(dtype)) @ normalize(self.kernel.to(dtype).T).T
             near = _softplus_of_all(self.scale * (self.margin - cosines), positives)
             far = _softplus_of_all(self.scale * (self.margin + cosines), negatives)

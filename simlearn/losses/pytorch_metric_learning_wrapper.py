@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from simlearn.components.arguments import arguments_of, is_plain
 from simlearn.embeddings import Embeddings
-from simlearn.losses.similarity_loss import GroupLoss
+from simlearn.losses.forward_losses import GroupLoss
+from simlearn.precision import at_least_single
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
@@ -47,7 +48,7 @@ class PytorchMetricLearningWrapper(GroupLoss):
         return self._compare(embeddings, groups, memory_embeddings, memory_groups)
 
     def _compare(self, embeddings: Tensor, groups: Tensor, *earlier: Tensor) -> Tensor:
-        embeddings = embeddings.to(_wide(embeddings))
+        embeddings = embeddings.to(at_least_single(embeddings))
         references = [one.to(embeddings.dtype) if one.is_floating_point() else one for one in earlier]
         if not len(embeddings):  # theirs needs some
             return embeddings.sum()
@@ -74,10 +75,6 @@ class PytorchMetricLearningWrapper(GroupLoss):
                 f"{type(self.loss).__name__} keeps its arguments to itself, so no file can say them; save the "
                 "wrapper's state_dict, and build it as before"
             )
-
-
-def _wide(embeddings: Tensor) -> torch.dtype:
-    return torch.promote_types(embeddings.dtype, torch.float32)
 
 
 def _made(given: nn.Module | str, room: str) -> nn.Module:

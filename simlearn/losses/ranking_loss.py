@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from simlearn.embeddings import Embeddings
-from simlearn.losses.similarity_loss import LossResult, SimilarityLoss
+from simlearn.losses.loss_result import LossResult
+from simlearn.losses.similarity_loss import SimilarityLoss
+from simlearn.precision import at_least_single
 from simlearn.relations import Relation, RelationCheck, RelationKind
 from simlearn.scoring import Scorer
 
@@ -84,7 +86,7 @@ class RankingLoss(SimilarityLoss):
         owners = torch.repeat_interleave(rows, relation.offsets.diff(), output_size=relation.n_documents)
         with torch.autocast(queries.device.type, enabled=False):
             scores = scorer.candidates(queries, documents, relation.offsets)
-            scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+            scores = scores.to(at_least_single(scores))
             return self.rank(Candidates(scores, relation.scores.to(scores.dtype), owners, relation.offsets))
 
 

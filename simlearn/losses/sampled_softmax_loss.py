@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from simlearn.embeddings import Embeddings
 from simlearn.losses.class_loss import UNUSED, ClassLoss
-from simlearn.losses.classification import cross_entropy, wide
-from simlearn.losses.similarity_loss import LossResult
+from simlearn.losses.classification import cross_entropy
+from simlearn.losses.loss_result import LossResult
+from simlearn.precision import at_least_single
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
@@ -89,7 +90,7 @@ class SampledSoftmaxLoss(ClassLoss):
         if not len(present):  # nothing to learn from, but a zero that stays in the graph
             return LossResult(queries.values[:0].float().sum() + self.kernel[:0].sum(), 0, counts)
         with torch.autocast(queries.device.type, enabled=False):
-            dtype = wide(queries.values, self.kernel)
+            dtype = at_least_single(queries.values, self.kernel)
             rows = F.embedding(torch.cat([present, sampled]), self.kernel, sparse=self.sparse).to(dtype)
             logits = queries.values.to(dtype) @ rows.T / self.temperature
             own, others = logits[:, : len(present)], logits[:, len(present) :]

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
-from functools import partial
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from simlearn.distances import Distance
-from simlearn.embeddings import Embeddings
-from simlearn.losses.checks import refuse_graded_pairs
-from simlearn.losses.comparisons import pairwise_sigmoid
-from simlearn.losses.similarity_loss import ALL_RELATIONS, LossResult, SimilarityLoss
-from simlearn.losses.tiling import tiled_loss
-from simlearn.relations import Relation, RelationCheck, RelationKind
-from simlearn.scoring import Scorer
+from simlearn.losses.loss_result import LossResult, anchor_counts
+from simlearn.losses.mask_loss import MaskLoss
 
 
-class SigmoidLoss(SimilarityLoss):
+class SigmoidLoss(MaskLoss):
     """Classifies every pair of query and document as alike or not (SigLIP, Zhai et al. 2023).
 
     The scale and the bias of the logits are learnt. The bias starts low, since most pairs of a batch are not alike. The
@@ -34,9 +28,6 @@ class SigmoidLoss(SimilarityLoss):
         ValueError: for a scale of 0 or less.
     """
 
-    relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
-    takes_memory: ClassVar[bool] = True
-
     def __init__(
         self, scale: float = 10.0, bias: float = -10.0, distance_metric_name: Distance | str | None = None
     ) -> None:
@@ -48,15 +39,21 @@ class SigmoidLoss(SimilarityLoss):
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
         self.bias = nn.Parameter(torch.tensor(float(bias)))
 
-    def relation_check(self, training: bool = True) -> RelationCheck:
-        """Refuses graded scores of pairs, which are neither alike nor not."""
-        return partial(refuse_graded_pairs, name=type(self).__name__)
+    def policy(self, scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
+        """See `pairwise_sigmoid`."""
+        return pairwise_sigmoid(scores * self.log_scale.exp() + self.bias, positives, negatives)
 
-    def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
-        """The loss of any relation."""
 
-        def policy(scores: Tensor, positives: Tensor, negatives: Tensor, log_scale: Tensor, bias: Tensor) -> LossResult:
-            return pairwise_sigmoid(scores * log_scale.exp() + bias, positives, negatives)
+def pairwise_sigmoid(logits: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
+    """Each pair of query and document by itself: are they alike or not (SigLIP, Zhai et al. 2023).
 
-        learnt = (self.log_scale, self.bias)
-        return tiled_loss(queries, documents, relation, scorer, policy, *learnt, tile_bytes=self.tile_bytes)
+    Args:
+        logits: (N, M) scores, already scaled and shifted.
+        positives: (N, M) bool.
+        negatives: (N, M) bool.
+
+    Returns:
+        The sum over all pairs divided by the number of queries, and the counts of those without a positive or negative.
+    """
+    terms = torch.where(positives, F.logsigmoid(logits), 0.0) + torch.where(negatives, F.logsigmoid(-logits), 0.0)
+    return LossResult(-terms.sum(), len(logits), anchor_counts(positives.any(1), negatives.any(1)))

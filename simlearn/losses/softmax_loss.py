@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from simlearn.embeddings import Embeddings
 from simlearn.losses.class_loss import UNUSED, ClassLoss
-from simlearn.losses.classification import cross_entropy, wide
-from simlearn.losses.similarity_loss import LossResult
+from simlearn.losses.classification import cross_entropy
+from simlearn.losses.loss_result import LossResult
+from simlearn.precision import at_least_single
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
@@ -53,6 +54,6 @@ class SoftmaxLoss(ClassLoss):
     def _logits(self, values: Tensor) -> Tensor:
         """(N, C), in at least fp32 under autocast too."""
         with torch.autocast(values.device.type, enabled=False):
-            dtype = wide(values, self.kernel)
+            dtype = at_least_single(values, self.kernel)
             logits = values.to(dtype) @ self.kernel.to(dtype) / self.temperature
             return logits.masked_fill(self.class_ids == UNUSED, -torch.inf)

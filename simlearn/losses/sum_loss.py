@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from simlearn.components import from_description
 from simlearn.embeddings import Embeddings
-from simlearn.losses.similarity_loss import LossResult, SimilarityLoss
+from simlearn.losses.loss_result import LossResult
+from simlearn.losses.similarity_loss import SimilarityLoss
 from simlearn.relations import Relation, RelationCheck
 from simlearn.scoring import Scorer
 

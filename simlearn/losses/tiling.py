@@ -12,7 +12,7 @@ process holds the same gathered batch, each walks its share of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,12 +22,13 @@ from torch.utils.checkpoint import checkpoint
 
 from simlearn.distributed import all_reduce_sum, rank
 from simlearn.embeddings import Embeddings
-from simlearn.losses.similarity_loss import LossResult, SimilarityLoss
+from simlearn.losses.loss_result import LossResult
+from simlearn.precision import at_least_single, double_on
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 from simlearn.tiles import TileShape, cuts, tile_shape
 
-TILE_BYTES = SimilarityLoss.tile_bytes
+TILE_BYTES = 64 * 2**20
 """What the scores of a tile and what a policy makes of them may take, about."""
 
 TEMPORARIES = 8
@@ -45,9 +46,11 @@ def tiled_loss(
     policy: Policy,
     *parameters: Tensor,
     per_row: Sequence[Tensor] = (),
+    learnt: Iterable[Tensor] = (),
     by_distance: bool = False,
     tile_bytes: int = TILE_BYTES,
     temporaries: int = TEMPORARIES,
+    prepared: bool = False,
 ) -> LossResult:
     """The sum of a policy over all queries, without the matrix of their scores.
 
@@ -60,90 +63,60 @@ def tiled_loss(
         *parameters: tensors that the policy takes besides and that get gradients, such as a temperature, or a number
             (M,) for each column.
         per_row: tensors (N, ...) of which the policy takes the tile's rows, after the parameters, with gradients.
+        learnt: tensors that the policy reads without being given them, such as its own parameters; with gradients.
         by_distance: whether the policy takes distances instead of scores.
         tile_bytes: the budget of a tile; smaller tiles give the same result within rounding.
         temporaries: how many fp32 matrices as large as the tile the policy and its gradient hold at once. A scorer of
             many vectors is granted as many of what it says a tile costs (`Scorer.cells`).
+        prepared: whether the scorer has prepared the embeddings already.
 
     Returns:
         The loss and the counts over all rows; under DDP, where the relation was gathered, those of the global batch
         with this process's share of the gradient, W times as large because DDP averages.
     """
-    queries, documents = scorer.prepare_queries(queries), scorer.prepare_documents(documents)
-    return sum_rows(
-        queries,
-        documents,
-        relation,
-        scorer,
-        policy,
-        *parameters,
-        per_row=per_row,
-        by_distance=by_distance,
-        tile_bytes=tile_bytes,
-        temporaries=temporaries,
-    )
-
-
-def sum_rows(
-    queries: Embeddings,
-    documents: Embeddings,
-    relation: Relation,
-    scorer: Scorer,
-    policy: Policy,
-    *parameters: Tensor,
-    per_row: Sequence[Tensor] = (),
-    by_distance: bool = False,
-    tile_bytes: int = TILE_BYTES,
-    temporaries: int = TEMPORARIES,
-) -> LossResult:
-    """`tiled_loss` of embeddings that the scorer has prepared."""
+    if not prepared:
+        queries, documents = scorer.prepare_queries(queries), scorer.prepare_documents(documents)
     scores_of = scorer.tile_distances if by_distance else scorer.tile
-    shape = shape_of(queries, documents, scorer, tile_bytes, temporaries)
+    shape = tiles_of(queries, documents, scorer, tile_bytes, temporaries)
     # The policy holds whole rows of scores anyway: only what the scorer holds besides is worth cutting.
     width = shape.columns if scorer.cells(queries, documents) > 1 else len(documents)
     pieces = cuts(0, len(documents), max(1, width))
-    owned = [parameter for parameter in scorer.parameters() if parameter.requires_grad]
+    owned = [*learnt, *learnt_by(scorer)]
     sliced = 1 + len(per_row)
-    names: list[str] = []
 
-    def scored(values: Tensor, mask: Tensor | None, columns: Tensor) -> Tensor:
+    def scored(rows: Embeddings, columns: Tensor) -> Tensor:
         def piece(cut: slice) -> Tensor:
-            hidden = None if documents.mask is None else documents.mask[cut]
-            return scores_of(Embeddings(values, mask), Embeddings(columns[cut], hidden))
+            return scores_of(rows, part_of(documents, cut, columns[cut]))
 
         if len(pieces) == 1:
             return piece(pieces[0])
         return torch.cat([checkpoint(piece, cut, use_reentrant=False) for cut in pieces], dim=1)
 
-    def walk(needed: Sequence[bool], *tensors: Tensor) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+    def walk(needed: Sequence[bool], *tensors: Tensor) -> tuple[LossResult, list[Tensor | None]]:
         gradients = Gradients(tensors, needed)
         total: Any = 0.0
         sums: Any = 0.0
+        names: Iterable[str] = ()
         for rows in own_rows(relation, shape.rows):
             # Fresh leaves: the tile's graph must end here, or it would reach into the caller's and be kept.
             leaves = gradients.leaves([rows] * sliced, len(owned))
-            mask = None if queries.mask is None else queries.mask[rows]
             with torch.set_grad_enabled(any(needed)):
-                scores = scored(leaves[0], mask, leaves[sliced])
+                scores = scored(part_of(queries, rows, leaves[0]), leaves[sliced])
                 given = (*leaves[sliced + 1 :], *leaves[1:sliced])
                 result = policy(scores, relation.positives(rows), relation.negatives(rows), *given)
             if any(needed) and result.total.requires_grad:
                 gradients.add(result.total, [*leaves, *owned], [rows] * sliced)
-            total = total + result.total.detach()
-            names[:] = result.counts
-            sums = sums + torch.stack([number(value, total) for value in (result.weight, *result.counts.values())])
-        return total, sums, gradients.sums
+            total, sums, names = total + result.total.detach(), sums + _numbers(result), result.counts
+        return _result(total, sums, names), gradients.sums
 
     with torch.autocast(queries.device.type, enabled=False):
-        total, sums = WithGradients.apply(  # type: ignore[no-untyped-call]
-            walk, queries.values, *per_row, documents.values, *parameters, *owned
-        )
+        result = with_gradients(walk, queries.values, *per_row, documents.values, *parameters, *owned)
     if relation.copies > 1:
-        copies = relation.copies
+        copies, total, sums = relation.copies, result.total, _numbers(result)
         shared = all_reduce_sum(torch.cat([total.detach()[None].to(sums.dtype), sums]))
         # The value of all rows, with W times the gradient of this process's rows.
-        total, sums = copies * total + (shared[0] - copies * total.detach()), shared[1:]
-    return LossResult(total, sums[0], dict(zip(names, sums[1:], strict=True)))
+        return _result(copies * total + (shared[0] - copies * total.detach()), shared[1:], result.counts)
+    return result
 
 
 class Hardest(NamedTuple):
@@ -172,11 +145,12 @@ def mine_hardest(
         Columns (N,) int64, of which those of queries without any mean nothing.
     """
     queries, documents = scorer.prepare_queries(queries), scorer.prepare_documents(documents)
-    shape = shape_of(queries, documents, scorer, tile_bytes)
+    shape = tiles_of(queries, documents, scorer, tile_bytes)
     # Written in place: a small result that stayed behind each tile kept the allocator from using its memory again.
     found = torch.zeros(2, len(queries), dtype=torch.long, device=queries.device)
     has = torch.zeros(2, len(queries), dtype=torch.bool, device=queries.device)
-    hardest = torch.full((2, len(queries)), -torch.inf, dtype=wide(queries.values), device=queries.device)
+    dtype = at_least_single(queries.values)
+    hardest = torch.full((2, len(queries)), -torch.inf, dtype=dtype, device=queries.device)
     for rows in own_rows(replace(relation, shares=()), shape.rows):
         for columns in cuts(0, len(documents), shape.columns):
             distances = scorer.tile_distances(queries.take(rows), documents.take(columns))
@@ -190,7 +164,7 @@ def mine_hardest(
     return Hardest(*found, *has)
 
 
-def shape_of(
+def tiles_of(
     queries: Embeddings,
     documents: Embeddings,
     scorer: Scorer,
@@ -214,6 +188,16 @@ def own_rows(relation: Relation, step: int) -> list[slice]:
     return cuts(first, last, step)
 
 
+def part_of(embeddings: Embeddings, cut: slice, values: Tensor) -> Embeddings:
+    """The objects at a cut with other values, such as leaves of a graph of their own."""
+    return Embeddings(values, None if embeddings.mask is None else embeddings.mask[cut])
+
+
+def learnt_by(scorer: Scorer) -> list[Tensor]:
+    """The parameters of a scorer that train."""
+    return [parameter for parameter in scorer.parameters() if parameter.requires_grad]
+
+
 class Gradients:
     """The gradients of tensors as they add up, tile after tile.
 
@@ -226,7 +210,7 @@ class Gradients:
         self._tensors = tensors
         self._needed = needed
         self.sums = [
-            torch.zeros_like(tensor, dtype=wide(tensor)) if need else None
+            torch.zeros_like(tensor, dtype=at_least_single(tensor)) if need else None
             for tensor, need in zip(tensors, needed, strict=True)
         ]
 
@@ -250,12 +234,26 @@ class Gradients:
                 (gradient[places[position]] if position < len(places) else gradient).add_(part)
 
 
-class WithGradients(torch.autograd.Function):
-    """What a walk over tiles adds up, with the gradients that it took on the way."""
+Walk: TypeAlias = Callable[..., tuple[LossResult, Sequence[Tensor | None]]]
+"""`walk(needed, *tensors)` gives a result without a graph, and the gradients of its total by the tensors."""
 
+
+def with_gradients(walk: Walk, *tensors: Tensor) -> LossResult:
+    """What a walk over tiles adds up, with the gradients that it took on the way."""
+    names: list[str] = []
+
+    def flat(needed: Sequence[bool], *tensors: Tensor) -> tuple[Tensor, Tensor, Sequence[Tensor | None]]:
+        result, gradients = walk(needed, *tensors)
+        names[:] = result.counts
+        return result.total, _numbers(result), gradients
+
+    total, sums = _WithGradients.apply(flat, *tensors)  # type: ignore[no-untyped-call]
+    return _result(total, sums, names)
+
+
+class _WithGradients(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, walk: Callable[..., Any], *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        """`walk(needed, *tensors)` gives a total, sums that have no gradient, and the gradients of the total."""
         total, sums, gradients = walk(list(ctx.needs_input_grad[1:]), *tensors)
         ctx.save_for_backward(*(None if g is None else g.to(t.dtype) for g, t in zip(gradients, tensors, strict=True)))
         ctx.mark_non_differentiable(sums)
@@ -263,17 +261,16 @@ class WithGradients(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
-        """A number times what is known."""
         scaled = (None if saved is None else gradient.to(saved.dtype) * saved for saved in ctx.saved_tensors)
         return (None, *scaled)
 
 
-def number(value: Tensor | float, like: Tensor) -> Tensor:
-    """A scalar in double, where the device has it: single precision cannot count beyond 2**24."""
-    dtype = torch.float32 if like.device.type == "mps" else torch.float64
-    return torch.as_tensor(value, device=like.device).detach().to(dtype)
+def _numbers(result: LossResult) -> Tensor:
+    """(1 + C,): the weight and the counts of a result, in double where the device has it."""
+    device = result.total.device
+    numbers = [torch.as_tensor(value, device=device).detach() for value in (result.weight, *result.counts.values())]
+    return torch.stack([value.to(double_on(device)) for value in numbers])
 
 
-def wide(tensor: Tensor) -> torch.dtype:
-    """At least fp32: thousands of half-precision terms would drown each other."""
-    return torch.promote_types(tensor.dtype, torch.float32)
+def _result(total: Tensor, numbers: Tensor, names: Iterable[str]) -> LossResult:
+    return LossResult(total, numbers[0], dict(zip(names, numbers[1:], strict=True)))

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar, Literal, get_args
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
-from simlearn.losses.functional import hardest_triplets, triplet_all, triplet_hard, triplet_semi_hard
-from simlearn.losses.similarity_loss import ALL_RELATIONS, GroupLoss, LossResult
-from simlearn.losses.tiling import mine_hardest, tiled_loss
-from simlearn.relations import Relation, RelationKind
+from simlearn.losses.loss_result import LossResult, anchor_counts
+from simlearn.losses.mask_loss import MaskLoss
+from simlearn.losses.tiling import mine_hardest
+from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
 Mining = Literal["all", "hard", "semi_hard"]
-_SORTING = 40
-"""Matrices that sorting a tile takes at once, with the int64 places of what is sorted; measured."""
 
 
-class TripletLoss(GroupLoss):
+class TripletLoss(MaskLoss):
     """Wants every negative farther from the anchor than its positives, by a margin.
 
     Args:
@@ -35,8 +34,9 @@ class TripletLoss(GroupLoss):
         ValueError: for an unknown mining, a negative margin, or `soft` without hard mining.
     """
 
-    relations: ClassVar[frozenset[RelationKind]] = ALL_RELATIONS
-    takes_memory: ClassVar[bool] = True
+    takes_graded_scores: ClassVar[bool] = True
+    by_distance: ClassVar[bool] = True
+    temporaries: ClassVar[int] = 40  # sorting holds the int64 places of what is sorted, too; measured
 
     def __init__(
         self,
@@ -56,20 +56,123 @@ class TripletLoss(GroupLoss):
         self.mining = mining
         self.soft = soft
 
+    def policy(self, scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
+        """See `triplet_all`, `triplet_semi_hard` and `triplet_hard`, by distance."""
+        if self.mining == "hard":
+            return triplet_hard(scores, positives, negatives, self.margin, self.soft)
+        triplets = triplet_all if self.mining == "all" else triplet_semi_hard
+        return triplets(scores, positives, negatives, self.margin)
+
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""
-        if self.mining == "hard":
-            return self._hard(queries, documents, relation, scorer)
-        policy = partial(triplet_all if self.mining == "all" else triplet_semi_hard, margin=self.margin)
-        tiled = partial(tiled_loss, by_distance=True, tile_bytes=self.tile_bytes, temporaries=_SORTING)
-        return tiled(queries, documents, relation, scorer, policy)
-
-    def _hard(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
-        """Two distances an anchor: found without a gradient, then measured with one."""
+        if self.mining != "hard":
+            return super().compute(queries, documents, relation, scorer)
         if not len(documents):  # nothing has no maximum
             nothing = torch.zeros(len(queries), 0, dtype=torch.bool, device=queries.device)
-            return triplet_hard(scorer.distances(queries, documents), nothing, nothing, self.margin, self.soft)
+            return self.policy(scorer.distances(queries, documents), nothing, nothing)
+        # Two distances an anchor: found without a gradient, then measured with one.
         found = mine_hardest(queries, documents, relation, scorer, self.tile_bytes)
         farthest = scorer.paired_distances(queries, documents.take(found.positives))
         nearest = scorer.paired_distances(queries, documents.take(found.negatives))
         return hardest_triplets(farthest, nearest, found.has_positive, found.has_negative, self.margin, self.soft)
+
+
+def triplet_hard(
+    distances: Tensor, positives: Tensor, negatives: Tensor, margin: float, soft: bool = False, eps: float = 1e-6
+) -> LossResult:
+    """The hardest positive and the hardest negative of each anchor (Hermans et al. 2017).
+
+    The difference is divided by the mean distance of the hardest negatives (Quaterion): where all embeddings move
+    together the loss rises, which keeps the space from collapsing into a point. Of distances that may be negative, as
+    that of the dot product, the mean is over their absolute values.
+
+    Args:
+        distances: (N, M).
+        positives: (N, M) bool.
+        negatives: (N, M) bool.
+        margin: how much farther the negative should be, in units of the mean hardest negative.
+        soft: softplus of the plain difference instead of a margin.
+        eps: the least value divided by.
+
+    Returns:
+        The mean over the anchors with both, and the counts of those without.
+    """
+    has_positive, has_negative = positives.any(1), negatives.any(1)
+    if not distances.shape[1]:  # nothing has no maximum
+        return LossResult(distances.sum(), 0, anchor_counts(has_positive, has_negative))
+    hardest_positive = distances.masked_fill(~positives, -torch.inf).amax(1)
+    hardest_negative = distances.masked_fill(~negatives, torch.inf).amin(1)
+    return hardest_triplets(hardest_positive, hardest_negative, has_positive, has_negative, margin, soft, eps)
+
+
+def hardest_triplets(
+    hardest_positive: Tensor,
+    hardest_negative: Tensor,
+    has_positive: Tensor,
+    has_negative: Tensor,
+    margin: float,
+    soft: bool = False,
+    eps: float = 1e-6,
+) -> LossResult:
+    """`triplet_hard` of distances (N,) that were found already, and whether each anchor has them (N,)."""
+    valid = has_positive & has_negative
+    hardest_positive = torch.where(valid, hardest_positive, 0.0)
+    hardest_negative = torch.where(valid, hardest_negative, 0.0)
+    gap = hardest_positive - hardest_negative
+    if soft:
+        terms = F.softplus(gap)
+    else:
+        scale = hardest_negative.abs().sum() / valid.sum().clamp(min=1)
+        terms = F.relu(gap / scale.clamp(min=eps) + margin)
+    return LossResult(torch.where(valid, terms, 0.0).sum(), valid.sum(), anchor_counts(has_positive, has_negative))
+
+
+def triplet_all(distances: Tensor, positives: Tensor, negatives: Tensor, margin: float) -> LossResult:
+    """All triplets that violate the margin, averaged over those that do.
+
+    For anchor a and positive p the violating negatives are those nearer than `d(a, p) + margin`: a prefix of the sorted
+    negatives, whose sum is a prefix sum. So N × M numbers are enough where the triplets are N × M × M.
+
+    Args:
+        distances: (N, M).
+        positives: (N, M) bool.
+        negatives: (N, M) bool.
+        margin: how much farther every negative should be.
+
+    Returns:
+        The mean, and the counts of anchors without a positive or a negative.
+    """
+    ascending = distances.masked_fill(~negatives, torch.inf).sort(dim=1).values
+    sums = F.pad(torch.where(ascending.isinf(), 0.0, ascending).cumsum(1), (1, 0))
+    limits = distances + margin
+    # A negative at the limit itself adds zero and is no violation.
+    violating = torch.searchsorted(ascending.detach().contiguous(), limits.detach().contiguous(), right=False)
+    violating = violating.minimum(negatives.sum(1, keepdim=True)) * positives
+    terms = violating * limits - sums.gather(1, violating)
+    total = torch.where(positives, terms, 0.0).sum()
+    return LossResult(total, violating.sum(), anchor_counts(positives.any(1), negatives.any(1)))
+
+
+def triplet_semi_hard(distances: Tensor, positives: Tensor, negatives: Tensor, margin: float) -> LossResult:
+    """For each anchor and positive the nearest negative beyond the positive (FaceNet, Schroff et al. 2015).
+
+    Where every negative is nearer than the positive, the farthest one is taken.
+
+    Args:
+        distances: (N, M).
+        positives: (N, M) bool.
+        negatives: (N, M) bool.
+        margin: how much farther the negative should be.
+
+    Returns:
+        The mean over all anchors' positives, and the counts of anchors without a positive or a negative.
+    """
+    has_negative = negatives.any(1, keepdim=True)
+    ascending = distances.masked_fill(~negatives, torch.inf).sort(dim=1).values
+    farther = torch.searchsorted(ascending.detach().contiguous(), distances.detach().contiguous(), right=True)
+    last = (negatives.sum(1, keepdim=True) - 1).clamp(min=0)
+    chosen = ascending.gather(1, farther.minimum(last))
+    valid = positives & has_negative
+    chosen = torch.where(valid, chosen, 0.0)
+    terms = torch.where(valid, F.relu(distances - chosen + margin), 0.0)
+    return LossResult(terms.sum(), valid.sum(), anchor_counts(positives.any(1), negatives.any(1)))

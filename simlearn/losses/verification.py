@@ -17,7 +17,8 @@ from simlearn.distributed import all_reduce_sum, world_size
 from simlearn.embeddings import Embeddings
 from simlearn.losses.class_loss import class_losses
 from simlearn.losses.gathering import gather_batch
-from simlearn.losses.similarity_loss import LossResult, SimilarityLoss
+from simlearn.losses.loss_result import LossResult
+from simlearn.losses.similarity_loss import SimilarityLoss
 from simlearn.relations import Relation, RelationKind
 from simlearn.scoring import Scorer
 

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
+from simlearn.precision import at_least_single
 from simlearn.scoring import DistanceScorer, Scorer
-from simlearn.tiles import TileShape, tile_shape
+from simlearn.tiles import NARROWEST, TileShape, tile_shape
 
 Documents: TypeAlias = "Tensor | Embeddings | np.ndarray[Any, Any] | Iterable[Tensor | Embeddings]"
 """All documents at once, memory-mapped or not, or chunk by chunk."""
@@ -29,8 +30,6 @@ _SCORES_SHARE = 8
 # Of the budget, how much a piece of prepared documents may take.
 _DOCUMENTS_SHARE = 4
 
-# Documents of a tile at least: narrower ones make more of the sorting.
-_NARROWEST = 1024
 
 # Documents are padded to a multiple of this. Matrix products treat an odd last few columns by another kernel, whose
 # last bit may differ, so that two equal documents would not tie.
@@ -52,7 +51,7 @@ def _prefers_onednn() -> bool:
     return not (torch.backends.mkl.is_available() and "Intel" in told)  # type: ignore[no-untyped-call]
 
 
-def shape_of(queries: Embeddings, documents: Embeddings, scorer: Scorer, k: int, tile_bytes: int) -> TileShape:
+def tiles_for(queries: Embeddings, documents: Embeddings, scorer: Scorer, k: int, tile_bytes: int) -> TileShape:
     """The tiles that the budget allows.
 
     Args:
@@ -64,7 +63,7 @@ def shape_of(queries: Embeddings, documents: Embeddings, scorer: Scorer, k: int,
     """
     cells = scorer.cells(queries, scorer.prepare_documents(moved(documents.take(slice(0, 1)), queries.device)))
     widest = widest_piece(documents, tile_bytes // _DOCUMENTS_SHARE)
-    narrowest = max(_NARROWEST, 4 * k)
+    narrowest = max(NARROWEST, 4 * k)
     pair_bytes = _SCORES_SHARE * 4 * cells
     return tile_shape(len(queries), widest, pair_bytes, tile_bytes, narrowest=narrowest, multiple=_COLUMNS)
 
@@ -110,7 +109,7 @@ def refuse_not_finite(embeddings: Embeddings, name: str, first: int = 0) -> None
     values = embeddings.values
     if embeddings.mask is not None:
         values = values.masked_fill(~embeddings.mask[..., None], 0.0)
-    if bool(values.sum(dtype=torch.promote_types(values.dtype, torch.float32)).isfinite()):
+    if bool(values.sum(dtype=at_least_single(values)).isfinite()):
         return
     bad = (~values.isfinite()).flatten(1).any(1)  # a sum of large numbers may overflow, too
     if bool(bad.any()):

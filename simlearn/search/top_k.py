@@ -32,7 +32,7 @@ from simlearn.search.tiles import (
     moved,
     pieces,
     refuse_not_finite,
-    shape_of,
+    tiles_for,
     widest_piece,
 )
 
@@ -131,7 +131,7 @@ def _walk(
     for chunk in chunks(documents):
         if chunk.size != queries.size and is_product(scorer):
             raise ValueError(f"queries have vectors of size {queries.size}, documents of size {chunk.size}")
-        shape = shape_of(queries, chunk, scorer, k, tile_bytes)
+        shape = tiles_for(queries, chunk, scorer, k, tile_bytes)
         # A library holds no tile of scores, so the budget is the documents'; and it sorts anew in every piece.
         width = shape.columns if search_piece is None else widest_piece(chunk, tile_bytes)
         for piece in pieces(chunk, width):

@@ -6,10 +6,10 @@ logged the same names, which one whose share of the validation data is empty nev
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from simlearn.distributed import gather_objects
+from simlearn.precision import double_on
 
 
 class EpochSums:
@@ -22,7 +22,7 @@ class EpochSums:
     def add(self, name: str, value: Tensor, weight: float = 1.0) -> None:
         """Add `weight` times a scalar."""
         # In double where the device has it: in single precision the mean of a long epoch would depend on its order.
-        wide = value.detach().to(torch.float32 if value.device.type == "mps" else torch.float64) * weight
+        wide = value.detach().to(double_on(value.device)) * weight
         self._sums[name] = self._sums[name] + wide if name in self._sums else wide
         self._weights[name] = self._weights.get(name, 0.0) + weight
 

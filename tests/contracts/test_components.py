@@ -20,11 +20,11 @@ from simlearn.components.layout import is_abstract
 from simlearn.embeddings import Embeddings
 from simlearn.encoders import Encoder, HashedNGrams, WordVectors
 from simlearn.heads import EncoderHead
-from simlearn.losses import ClassLoss, GroupLoss, PairwiseLoss, SimilarityLoss
+from simlearn.losses import ClassLoss, GroupLoss, MaskLoss, PairwiseLoss, SimilarityLoss
 from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer, Scorer
 from tests.contracts import test_encoders, test_heads, test_losses
 
-OPEN_LOSSES = {SimilarityLoss, GroupLoss, PairwiseLoss, ClassLoss}
+OPEN_LOSSES = {SimilarityLoss, GroupLoss, MaskLoss, PairwiseLoss, ClassLoss}
 """Bases that name nothing as required: either of two methods will do."""
 DECIDE_NOTHING = {"trainable", "on_disk", "local_files_only"}
 """Arguments that no output depends on."""

@@ -28,6 +28,7 @@ from simlearn.losses import (
     ContrastiveLoss,
     GroupLoss,
     LossResult,
+    MaskLoss,
     MultipleNegativesRankingLoss,
     PairwiseLoss,
     PytorchMetricLearningWrapper,
@@ -114,7 +115,7 @@ def result_of(loss: SimilarityLoss, facts: Facts, queries: Tensor, documents: Te
 
 def test_no_loss_is_forgotten() -> None:
     public = {getattr(losses, name) for name in losses.__all__ if name[0].isupper()}
-    bases = {ClassLoss, GroupLoss, PairwiseLoss, SimilarityLoss, LossResult}
+    bases = {ClassLoss, GroupLoss, MaskLoss, PairwiseLoss, SimilarityLoss, LossResult}
     assert public - bases == set(FACTORIES), "give each loss of simlearn.losses.__all__ factories in this file"
     assert set(ORACLES) == set(FACTORIES), "give each loss a plain-loop oracle in tests/loss_oracles.py"
 

@@ -33,7 +33,7 @@ MADE: dict[str, Callable[[], SimilarityLoss]] = {
     "SumLoss": lambda: losses.SumLoss([losses.CenterLoss(SIZE, CLASSES), losses.SoftmaxLoss(SIZE, CLASSES)]),
     "MatryoshkaLoss": lambda: losses.MatryoshkaLoss(losses.MultipleNegativesRankingLoss(10.0), dims=[4, SIZE]),
 }
-ABSTRACT = {"SimilarityLoss", "GroupLoss", "PairwiseLoss", "ClassLoss"}
+ABSTRACT = {"SimilarityLoss", "GroupLoss", "MaskLoss", "PairwiseLoss", "ClassLoss"}
 NAMES = sorted(
     name
     for name in losses.__all__

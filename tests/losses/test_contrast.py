@@ -15,7 +15,8 @@ from torch.testing import assert_close
 from simlearn.distributed import all_reduce_sum
 from simlearn.embeddings import Embeddings
 from simlearn.losses import InfoNCELoss, LossResult
-from simlearn.losses.contrast import Formula, contrast, over_masks
+from simlearn.losses.contrast import contrast
+from simlearn.losses.formula import Formula, over_masks
 from simlearn.losses.gathering import gather_batch
 from simlearn.losses.infonce_loss import any_positive, supervised_contrastive
 from simlearn.losses.multiple_negatives_ranking_loss import each_positive

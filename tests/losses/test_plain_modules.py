@@ -23,6 +23,7 @@ from simlearn.losses import (
     InfoNCELoss,
     KLDistillationLoss,
     LossResult,
+    MaskLoss,
     MatryoshkaLoss,
     MultipleNegativesRankingLoss,
     PairwiseLoss,
@@ -43,7 +44,7 @@ ARGUMENTS: dict[type[SimilarityLoss], dict[str, Any]] = {
     PytorchMetricLearningWrapper: {"loss": "MultiSimilarityLoss"},
     SumLoss: {"losses": [TripletLoss(), MultipleNegativesRankingLoss()]},
 }
-BASES = (ClassLoss, GroupLoss, PairwiseLoss, SimilarityLoss)
+BASES = (ClassLoss, GroupLoss, MaskLoss, PairwiseLoss, SimilarityLoss)
 PUBLIC = [getattr(losses, name) for name in losses.__all__]
 LOSSES = [kind for kind in PUBLIC if isinstance(kind, type) and issubclass(kind, SimilarityLoss) and kind not in BASES]
 

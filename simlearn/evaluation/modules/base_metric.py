@@ -12,6 +12,7 @@ from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
 from simlearn.evaluation.modules.examples import Examples
 from simlearn.evaluation.modules.gathering import gather_state
+from simlearn.precision import at_least_single
 from simlearn.scoring import DistanceScorer, Scorer
 
 _STATES = ("vectors", "partners", "groups", "scores", "ids")
@@ -80,7 +81,7 @@ class BaseMetric(torchmetrics.Metric):
             if column is not None and column.shape != (len(embeddings),):
                 raise ValueError(f"{name} must have the shape ({len(embeddings)},), got {tuple(column.shape)}")
         # The precision that they are compared in, and one that all processes share whatever their autocast.
-        embeddings = embeddings.detach().to(torch.promote_types(embeddings.dtype, torch.float32))
+        embeddings = embeddings.detach().to(at_least_single(embeddings))
         if groups is not None and pairs is None and labels is None:
             self._append(vectors=embeddings, groups=groups.long(), ids=None if ids is None else ids.long())
             return

@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simlearn.losses import LossResult
-from simlearn.losses.contrast import over_masks
-from simlearn.losses.functional import (
-    contrastive,
+from simlearn.losses.contrastive_loss import contrastive
+from simlearn.losses.formula import over_masks
+from simlearn.losses.multiple_negatives_ranking_loss import each_positive
+from simlearn.losses.triplet_loss import (
     triplet_all,
     triplet_hard,
     triplet_semi_hard,
 )
-from simlearn.losses.multiple_negatives_ranking_loss import each_positive
 
 
 def multiple_negatives(scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
