@@ -1,8 +1,9 @@
-"""Two processes that talk through gloo: started at the first use, then kept for all tests of a run."""
+"""Other processes: two that talk through gloo, kept for all tests of a run, and forks that may be killed."""
 
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import importlib
 import importlib.util
 import inspect
@@ -15,11 +16,17 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import torch
+import torch.distributed as dist
+
 WORLD_SIZE = 2
+PATIENCE = 120
+"""Seconds after which another process is taken for one that hangs."""
 
 
 def run_on_two(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
@@ -49,13 +56,41 @@ def run_on_two(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[
     return answers
 
 
-def kill_when(child: int, seen: Callable[[], bool]) -> None:
-    """Kill a forked process with SIGKILL as soon as something is seen of it, however slow the machine is."""
-    deadline = time.monotonic() + 60
-    while not seen() and time.monotonic() < deadline:
+def forked(action: Callable[[], Any]) -> int:
+    """Start a function in a fork, of which the id is returned; it exits with 0, or with 1 where it raised.
+
+    One that hangs, as forks of a process with threads may, tells where it stands, and ends.
+    """
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            faulthandler.dump_traceback_later(PATIENCE, exit=True, file=sys.__stderr__)
+            torch.set_num_threads(1)  # those of the process that was forked are not there
+            action()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return child
+
+
+def until(seen: Callable[[], bool]) -> None:
+    """Wait until something is seen of another process, however slow the machine is."""
+    deadline = time.monotonic() + PATIENCE
+    while not seen():
+        assert time.monotonic() < deadline, f"nothing was seen for {PATIENCE} s"
         time.sleep(0.001)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+
+
+def kill_when(child: int, seen: Callable[[], bool]) -> None:
+    """Kill a forked process with SIGKILL as soon as something is seen of it."""
+    try:
+        until(seen)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 @cache
@@ -115,16 +150,11 @@ def _module(name: str, path: str) -> Any:
 
 
 def _serve(rank: int, store: str) -> None:
-    from datetime import timedelta
-
-    import torch
-    import torch.distributed as dist
-
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what is printed must not mix with the answers
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=rank, world_size=WORLD_SIZE, timeout=timedelta(seconds=60)
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=WORLD_SIZE, timeout=timedelta(seconds=PATIENCE)
     )
     while size := sys.stdin.buffer.read(8):
         module, path, name, arguments = pickle.loads(sys.stdin.buffer.read(int.from_bytes(size, "little")))

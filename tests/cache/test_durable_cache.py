@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from processes import kill_when
+from processes import forked, kill_when
 from small_models import NumbersEncoder, SmallModel, groups, pairs, weights
 from torch.utils.data import Dataset
 
@@ -216,12 +215,7 @@ def test_a_fill_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
 
     kept = 0
     for _ in range(3):
-        child = os.fork()
-        if child == 0:
-            torch.set_num_threads(1)
-            fill()
-            os._exit(0)
-        kill_when(child, lambda before=kept: committed() > before)
+        kill_when(forked(fill), lambda before=kept: committed() > before)
         rows = committed()
         assert kept < rows < 512, "what was committed stays, and the rest was not done"
         kept = rows

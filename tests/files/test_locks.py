@@ -6,35 +6,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import forked, until
 from users import as_another_user, reachable_folder
 
 from simlearn.files import CAN_SHARE, InUse, locked, nobody_uses, replaced_folder
 from simlearn.files.locks import held, lock_folder
 
 pytestmark = pytest.mark.skipif(not CAN_SHARE or sys.platform == "win32", reason="this system has no flock, or no fork")
-
-
-def forked(action: Callable[[], None]) -> int:
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            action()
-            code = 0
-        finally:
-            os._exit(code)
-    return child
-
-
-def until(seen: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_two_processes_take_turns(tmp_path: Path) -> None:

@@ -8,16 +8,15 @@ import pickle
 import subprocess
 import sys
 import time
-import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from processes import kill_when
+from processes import forked, kill_when
 from tiny_servables import Letters, ManyVectors
 from torch import nn
 
@@ -280,21 +279,6 @@ class TestDamage:
         assert encoder.seen == [""] and torch.allclose(healed.take(slice(0, 7)).values, before, atol=1e-6)
 
 
-def in_a_child(action: Callable[[], Any]) -> int:
-    """Start it in a fork."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            action()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return child
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, and kills")
 def test_killed_and_gone_on_with_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simlearn.store.pending.COMMIT_BYTES", 1)  # each chunk is committed
@@ -315,7 +299,7 @@ def test_killed_and_gone_on_with_equals_uninterrupted(tmp_path: Path, monkeypatc
 
     kept = 0
     for _ in range(4):
-        kill_when(in_a_child(encode), lambda before=kept: committed() > before)
+        kill_when(forked(encode), lambda before=kept: committed() > before)
         rows = committed()
         assert kept < rows < 900
         kept = rows
@@ -337,7 +321,7 @@ def test_two_processes_encode_into_one_folder(tmp_path: Path, monkeypatch: pytes
         model().encode_to_disk(texts, tmp_path / "both", batch_size=4)
 
     texts = list(many_texts())
-    children = [in_a_child(lambda: encode(texts)), in_a_child(lambda: encode(texts[::-1]))]
+    children = [forked(lambda: encode(texts)), forked(lambda: encode(texts[::-1]))]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
     encoded = model().encode_to_disk(texts, tmp_path / "both")
     assert len(encoded.vectors) == 900 and sorted(os.listdir(tmp_path / "both")) == ["order", "table"]

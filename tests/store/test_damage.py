@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import forked
 
 from simlearn.embeddings import Embeddings
 from simlearn.files import LoadError, sealed
@@ -192,14 +193,7 @@ def test_a_newer_simlearn_wrote_it(folder: Path, name: str, monkeypatch: pytest.
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limits")
 def test_a_full_disk_keeps_what_was_committed(tmp_path: Path, many: bool) -> None:
     """A limit on the size of files stands for it."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            _fill_a_disk(tmp_path / "table", many)
-            code = 0
-        finally:
-            os._exit(code)
+    child = forked(lambda: _fill_a_disk(tmp_path / "table", many))
     assert os.waitpid(child, 0)[1] == 0
     table = DiskTable(tmp_path / "table")
     assert len(table) == 2 * COUNT and not len(table.verify())

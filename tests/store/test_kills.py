@@ -13,6 +13,7 @@ from typing import Any
 import mmap_ninja
 import pytest
 import torch
+from processes import forked
 
 from simlearn.embeddings import Embeddings
 from simlearn.meta import Categories, columns
@@ -76,32 +77,27 @@ def check(table: DiskTable, many: bool) -> list[int]:
 
 def killed_at(count: int, half: bool, action: Callable[[], None]) -> bool:
     """Run in a child that is killed before its `count`th change to the disk, or in the middle of it if it writes."""
-    child = os.fork()
-    if child:
-        _, status = os.waitpid(child, 0)
-        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-        return os.WIFSIGNALED(status)
-    code = 1
-    try:
-        done = [0]
+    done = [0]
 
-        def killing(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-            def wrapped(*args: Any, **kwargs: Any) -> Any:
-                done[0] += 1
-                if done[0] == count:
-                    if half and name == "write":
-                        original(args[0], args[1][: len(args[1]) // 2])
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return original(*args, **kwargs)
+    def killing(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            done[0] += 1
+            if done[0] == count:
+                if half and name == "write":
+                    original(args[0], args[1][: len(args[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*args, **kwargs)
 
-            return wrapped
+        return wrapped
 
+    def killed() -> None:
         for name in POINTS:
             setattr(os, name, killing(name, getattr(os, name)))
         action()
-        code = 0
-    finally:
-        os._exit(code)
+
+    _, status = os.waitpid(forked(killed), 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["one vector", "many vectors"])
