@@ -117,6 +117,7 @@ from .towers import TwoTower as TwoTower
 from .training import BestWeights as BestWeights
 from .training import RefreshNegatives as RefreshNegatives
 from .training import SpaceHealth as SpaceHealth
+from .training import Trainable as Trainable
 from .training import TrainableModel as TrainableModel
 from .training import TrainStage as TrainStage
 from .training import fit as fit

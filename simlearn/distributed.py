@@ -9,7 +9,7 @@ by W.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -124,6 +124,19 @@ def gather_objects(value: Any) -> list[Any]:
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def with_zero_gradients(values: Tensor, idle: Iterable[Tensor]) -> Tensor:
+    """The same values, with weights in their graph that had no part in them, which get a zero gradient instead of none.
+
+    Processes that average gradients must have the same ones, whatever the share of the batch that each has seen.
+
+    Args:
+        values: of any shape.
+        idle: weights; those that do not train are left out. None of their values is read, not even an infinite one.
+    """
+    empty = [weight.flatten()[:0] for weight in idle if weight.requires_grad]
+    return values + torch.cat(empty).sum() if empty and torch.is_grad_enabled() else values
 
 
 def together(work: Callable[[], _Done], what: str) -> _Done:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, TypeAlias
 
 from torch import Tensor, nn
@@ -39,6 +39,14 @@ class Encoder(nn.Module, Component):
     def pretrained(self) -> bool:
         """Whether the weights come from elsewhere; if trainable they get the smaller `encoder_learning_rate`."""
         return False
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that come from elsewhere: where they train, they do so at `encoder_learning_rate`.
+
+        Those that do not train are left out of checkpoints, since whoever builds the encoder anew has them again.
+        Default: all of an encoder that is `pretrained`. Override it where some start from nothing, such as adapters.
+        """
+        return self.parameters() if self.pretrained else iter(())
 
     @property
     def embedding_size(self) -> int:

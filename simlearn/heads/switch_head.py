@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from simlearn.distributed import with_zero_gradients
 from simlearn.embeddings import Embeddings
 from simlearn.files import LoadError
 from simlearn.heads.encoder_head import EncoderHead, needs_call, values_of
@@ -107,7 +108,7 @@ class SwitchHead(EncoderHead):
             if len(rows):
                 parts[name] = head.embed(vectors.take(rows), index_select(meta or {}, rows))
             else:
-                idle += [weight for weight in head.parameters() if weight.requires_grad]
+                idle += head.parameters()
         if len({part.is_multi_vector for part in parts.values()}) > 1:
             raise ValueError(
                 "all options must give one vector an object or all must give many, got the shapes "
@@ -120,10 +121,7 @@ class SwitchHead(EncoderHead):
             # No rows at all: the sum of nothing is 0, and keeps the encoder in the graph.
             values = vectors.values.new_zeros(*vectors.values.shape[:-1], self._output_size) + vectors.values.sum()
             mask = vectors.mask
-        if idle and torch.is_grad_enabled():
-            # No value of a weight is read, so that not even an infinite one reaches the output.
-            values = values + torch.cat([weight.flatten()[:0] for weight in idle]).sum()
-        return Embeddings(values, mask)
+        return Embeddings(with_zero_gradients(values, idle), mask)
 
     def kept_arguments(self) -> dict[str, Any]:
         """The heads by name."""

@@ -36,6 +36,7 @@ class CenterLoss(ClassLoss):
     """
 
     needs_negatives: ClassVar[bool] = False
+    compares_across_batch: ClassVar[bool] = False
 
     def __init__(
         self,

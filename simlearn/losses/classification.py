@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,8 @@ class MarginSoftmaxLoss(ClassLoss):
     Raises:
         ValueError: for sizes below 1 or a scale of 0 or less.
     """
+
+    compares_across_batch: ClassVar[bool] = False
 
     def __init__(
         self,

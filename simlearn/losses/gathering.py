@@ -1,9 +1,26 @@
-"""A loss over several processes: each computes it on the batches of all of them."""
+"""A loss over several processes, whose gradient is that of one process with the batches of all."""
 
 from __future__ import annotations
 
+from simlearn.distributed import world_size
 from simlearn.embeddings import Embeddings, gather_embeddings
+from simlearn.losses.loss_result import LossResult
+from simlearn.losses.similarity_loss import SimilarityLoss
 from simlearn.relations import Relation
+from simlearn.scoring import Scorer
+
+
+def global_loss(
+    loss: SimilarityLoss, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer
+) -> LossResult:
+    """The loss of the batches of all processes; see `gather_batch`.
+
+    One that compares nothing across the batch is told by three numbers of each process, and nothing is gathered.
+    """
+    if loss.compares_across_batch:
+        return LossResult.of(loss.compute(*gather_batch(queries, documents, relation), scorer))
+    result = LossResult.of(loss.compute(queries, documents, relation, scorer))
+    return result.over_processes() if world_size() > 1 else result
 
 
 def gather_batch(

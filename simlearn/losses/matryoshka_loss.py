@@ -83,9 +83,8 @@ class MatryoshkaLoss(SimilarityLoss):
         for size, weight in zip(self.dims, self.weights, strict=True):
             first = _cut(queries, size)
             second = first if documents is queries else _cut(documents, size)
-            result = self._compute_cut(size, first, second, relation, scorer)
-            total = total + weight * (result.value if isinstance(result, LossResult) else result)
-            counts = result.counts if isinstance(result, LossResult) else counts
+            result = LossResult.of(self._compute_cut(size, first, second, relation, scorer))
+            total, counts = total + weight * result.value, result.counts
         return LossResult(total, 1, counts)
 
     def _compute_cut(self, size: int, *arguments: Any) -> Any:

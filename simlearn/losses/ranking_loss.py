@@ -69,6 +69,7 @@ class RankingLoss(SimilarityLoss):
     needs_positives: ClassVar[bool] = False
     needs_negatives: ClassVar[bool] = False
     takes_batch_as_negatives: ClassVar[bool] = False
+    compares_across_batch: ClassVar[bool] = False
 
     def rank(self, candidates: Candidates) -> LossResult:
         """The loss of the candidates of all queries."""

@@ -56,6 +56,9 @@ class SimilarityLoss(nn.Module, Component):
     """Whether data without any different objects teaches it nothing."""
     takes_batch_as_negatives: ClassVar[bool] = True
     """Whether objects that nobody judged count as different."""
+    compares_across_batch: ClassVar[bool] = True
+    """Whether a sample's loss depends on the other samples of its batch, those of other processes among them. Where it
+    does not, `compute` returns a `LossResult` that is a plain sum over samples and what it is divided by."""
     takes_memory: ClassVar[bool] = False
     """Whether `compute` takes more documents than its batch has: those of earlier batches, behind its own."""
     takes_graded_scores: ClassVar[bool] = True
@@ -174,8 +177,7 @@ class SimilarityLoss(nn.Module, Component):
         check = self.relation_check()
         if check is not None:
             check(compared[2].to("cpu"))  # where checks keep what they compare with
-        result = self.compute(*compared, self.scorer())
-        return result.value if isinstance(result, LossResult) else result
+        return LossResult.of(self.compute(*compared, self.scorer())).value
 
     # As in torch's modules: so a user's loss may have a signature of its own.
     forward: Callable[..., Any] = _called

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,8 @@ class SoftmaxLoss(ClassLoss):
     Raises:
         ValueError: for sizes below 1 or a temperature of 0 or less.
     """
+
+    compares_across_batch: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -72,10 +72,9 @@ class SumLoss(SimilarityLoss):
         """The sum, and the counts of all losses."""
         total, counts = queries.values[:0].float().sum(), dict[str, Tensor]()
         for (name, loss), weight in zip(self._parts(), self.weights, strict=True):
-            result = loss.compute(queries, documents, relation, scorer)
-            total = total + weight * (result.value if isinstance(result, LossResult) else result)
-            if isinstance(result, LossResult):
-                counts.update({f"{name}_{key}": value for key, value in result.counts.items()})
+            result = LossResult.of(loss.compute(queries, documents, relation, scorer))
+            total = total + weight * result.value
+            counts.update({f"{name}_{key}": value for key, value in result.counts.items()})
         return LossResult(total, 1, counts)
 
     def relation_check(self, training: bool = True) -> RelationCheck | None:

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from simlearn.distributed import all_reduce_sum, rank
+from simlearn.distributed import rank
 from simlearn.embeddings import Embeddings
 from simlearn.losses.loss_result import LossResult
-from simlearn.precision import at_least_single, double_on
+from simlearn.precision import at_least_single
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 from simlearn.tiles import TileShape, cuts, tile_shape
@@ -96,7 +96,6 @@ def tiled_loss(
         gradients = Gradients(tensors, needed)
         total: Any = 0.0
         sums: Any = 0.0
-        names: Iterable[str] = ()
         for rows in own_rows(relation, shape.rows):
             # Fresh leaves: the tile's graph must end here, or it would reach into the caller's and be kept.
             leaves = gradients.leaves([rows] * sliced, len(owned))
@@ -106,17 +105,12 @@ def tiled_loss(
                 result = policy(scores, relation.positives(rows), relation.negatives(rows), *given)
             if any(needed) and result.total.requires_grad:
                 gradients.add(result.total, [*leaves, *owned], [rows] * sliced)
-            total, sums, names = total + result.total.detach(), sums + _numbers(result), result.counts
-        return _result(total, sums, names), gradients.sums
+            total, sums = total + result.total.detach(), sums + result.numbers()
+        return result.with_numbers(total, sums), gradients.sums
 
     with torch.autocast(queries.device.type, enabled=False):
         result = with_gradients(walk, queries.values, *per_row, documents.values, *parameters, *owned)
-    if relation.copies > 1:
-        copies, total, sums = relation.copies, result.total, _numbers(result)
-        shared = all_reduce_sum(torch.cat([total.detach()[None].to(sums.dtype), sums]))
-        # The value of all rows, with W times the gradient of this process's rows.
-        return _result(copies * total + (shared[0] - copies * total.detach()), shared[1:], result.counts)
-    return result
+    return result.over_processes() if relation.copies > 1 else result
 
 
 class Hardest(NamedTuple):
@@ -240,15 +234,15 @@ Walk: TypeAlias = Callable[..., tuple[LossResult, Sequence[Tensor | None]]]
 
 def with_gradients(walk: Walk, *tensors: Tensor) -> LossResult:
     """What a walk over tiles adds up, with the gradients that it took on the way."""
-    names: list[str] = []
+    results: list[LossResult] = []
 
     def flat(needed: Sequence[bool], *tensors: Tensor) -> tuple[Tensor, Tensor, Sequence[Tensor | None]]:
         result, gradients = walk(needed, *tensors)
-        names[:] = result.counts
-        return result.total, _numbers(result), gradients
+        results.append(result)
+        return result.total, result.numbers(), gradients
 
-    total, sums = _WithGradients.apply(flat, *tensors)  # type: ignore[no-untyped-call]
-    return _result(total, sums, names)
+    total, numbers = _WithGradients.apply(flat, *tensors)  # type: ignore[no-untyped-call]
+    return results[0].with_numbers(total, numbers)
 
 
 class _WithGradients(torch.autograd.Function):
@@ -263,14 +257,3 @@ class _WithGradients(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         scaled = (None if saved is None else gradient.to(saved.dtype) * saved for saved in ctx.saved_tensors)
         return (None, *scaled)
-
-
-def _numbers(result: LossResult) -> Tensor:
-    """(1 + C,): the weight and the counts of a result, in double where the device has it."""
-    device = result.total.device
-    numbers = [torch.as_tensor(value, device=device).detach() for value in (result.weight, *result.counts.values())]
-    return torch.stack([value.to(double_on(device)) for value in numbers])
-
-
-def _result(total: Tensor, numbers: Tensor, names: Iterable[str]) -> LossResult:
-    return LossResult(total, numbers[0], dict(zip(names, numbers[1:], strict=True)))

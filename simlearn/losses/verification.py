@@ -16,8 +16,7 @@ from torch.multiprocessing.spawn import start_processes
 from simlearn.distributed import all_reduce_sum, world_size
 from simlearn.embeddings import Embeddings
 from simlearn.losses.class_loss import class_losses
-from simlearn.losses.gathering import gather_batch
-from simlearn.losses.loss_result import LossResult
+from simlearn.losses.gathering import global_loss
 from simlearn.losses.similarity_loss import SimilarityLoss
 from simlearn.relations import Relation, RelationKind
 from simlearn.scoring import Scorer
@@ -94,9 +93,7 @@ class _Batches:
         per_query = len(self.documents) // len(self.queries)
         first, last, _ = rows.indices(len(self.queries))
         documents = Embeddings(self.documents[first * per_query : last * per_query] @ weight)
-        whole = gather_batch(queries, queries if relation.is_shared else documents, relation)
-        result = loss.compute(*whole, scorer)
-        value = result.value if isinstance(result, LossResult) else result
+        value = global_loss(loss, queries, queries if relation.is_shared else documents, relation, scorer).value
         named = {"the gradient of the model": weight}
         named |= {f"the gradient of {name}": parameter for name, parameter in loss.named_parameters()}
         gradients = torch.autograd.grad(value, list(named.values()), materialize_grads=True)

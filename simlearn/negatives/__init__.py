@@ -2,11 +2,13 @@
 
 from simlearn.negatives.cross_batch_memory import CrossBatchMemory, XbmConfig, XbmDevice
 from simlearn.negatives.hard_negatives import HardNegatives, mine_hard_negatives
+from simlearn.negatives.memory import Memory
 from simlearn.negatives.mining import MiningConfig, MiningCounts
 
 __all__ = [
     "CrossBatchMemory",
     "HardNegatives",
+    "Memory",
     "MiningConfig",
     "MiningCounts",
     "XbmConfig",

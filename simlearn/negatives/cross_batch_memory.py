@@ -12,10 +12,11 @@ from enum import Enum
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from simlearn.embeddings import Embeddings
 from simlearn.losses import LossResult, SimilarityLoss
+from simlearn.negatives.memory import Memory
 from simlearn.relations import Relation, Remembered
 from simlearn.scoring import Scorer
 
@@ -61,7 +62,7 @@ class XbmConfig:
             raise ValueError(f"start_iteration must not be negative, got {self.start_iteration}")
 
 
-class CrossBatchMemory(nn.Module):
+class CrossBatchMemory(Memory):
     """The latest documents, whose embeddings and labels are its state.
 
     Args:
@@ -87,6 +88,20 @@ class CrossBatchMemory(nn.Module):
     def __len__(self) -> int:
         return len(self._known)
 
+    def terms(
+        self,
+        loss: SimilarityLoss,
+        queries: Embeddings,
+        documents: Embeddings,
+        relation: Relation,
+        scorer: Scorer,
+        step: int,
+    ) -> dict[str, Tensor]:
+        """From `start_iteration` on, the loss against what is remembered."""
+        if step < self.config.start_iteration:
+            return {}
+        return {"xbm_loss": self.compare(loss, queries, documents, relation, scorer)}
+
     def compare(
         self, loss: SimilarityLoss, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer
     ) -> Tensor:
@@ -108,8 +123,7 @@ class CrossBatchMemory(nn.Module):
             return queries.values[:0].sum()
         known = self._known.to(documents.device).behind(relation)
         columns = Embeddings.concatenate([documents.detach(), self._documents.to(documents.device)])
-        result = loss.compute(queries, columns, known, scorer)
-        return self.config.weight * (result.value if isinstance(result, LossResult) else result)
+        return self.config.weight * LossResult.of(loss.compute(queries, columns, known, scorer)).value
 
     def remember(self, documents: Embeddings, relation: Relation) -> None:
         """Add a batch's documents; where there are too many the oldest go.

@@ -5,6 +5,7 @@ from simlearn.training.fitting import fit, trainer_defaults
 from simlearn.training.refreshed_negatives import RefreshNegatives
 from simlearn.training.space_health import SpaceHealth
 from simlearn.training.stage import TrainStage
+from simlearn.training.trainable import Trainable
 from simlearn.training.trainable_model import TrainableModel
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "RefreshNegatives",
     "SpaceHealth",
     "TrainStage",
+    "Trainable",
     "TrainableModel",
     "fit",
     "trainer_defaults",

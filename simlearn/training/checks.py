@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from simlearn.data import SimilarityDataLoader
+from simlearn.data import GroupSimilarityDataLoader, LabelSimilarityDataLoader, SimilarityDataLoader
 from simlearn.data.batch import collate_samples
 from simlearn.data.kinds import LabelKind
 from simlearn.losses import SimilarityLoss
+from simlearn.losses.class_loss import class_losses
 from simlearn.relations import RelationKind
 
 _FIRST_RUN, _RUN = 8, 256
@@ -74,6 +75,18 @@ def check_data(loader: SimilarityDataLoader, loss: SimilarityLoss, world_size: i
     if wants_negatives:
         reasons = _NO_NEGATIVES if in_batch and not alone else _NO_JUDGED_NEGATIVES
         raise ValueError(f"{name} needs different objects, and all are alike: {reasons[relation]}")
+
+
+def find_classes(loss: SimilarityLoss, train: SimilarityDataLoader) -> None:
+    """Tell losses with one vector a class which classes there are."""
+    for part in class_losses(loss):
+        if part.has_classes:
+            continue
+        if train.is_stream or not isinstance(train, (GroupSimilarityDataLoader, LabelSimilarityDataLoader)):
+            raise ValueError(
+                f"{type(part).__name__} cannot look through a stream for its groups; pass classes=[...] to it"
+            )
+        part.set_classes(train.groups())
 
 
 def _evidence(loader: SimilarityDataLoader, in_batch: bool) -> Iterator[Found]:

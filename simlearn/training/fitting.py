@@ -10,16 +10,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
-from pytorch_lightning.utilities import rank_zero_warn
 
-from simlearn.data import GroupSimilarityDataLoader, LabelSimilarityDataLoader, SimilarityDataLoader
-from simlearn.losses.class_loss import class_losses
-from simlearn.models.servable import check_savable
-from simlearn.training.arguments import check_arguments, check_trainable, check_trainer
+from simlearn.data import SimilarityDataLoader
+from simlearn.training.arguments import check_arguments, check_trainer
 from simlearn.training.callbacks import BestWeights, FitProgressBar, mode_of
-from simlearn.training.checks import check_data, check_kind
 from simlearn.training.space_health import SpaceHealth
-from simlearn.training.trainable_model import TrainableModel
+from simlearn.training.trainable import Trainable
 
 _EPOCHS_WITHOUT_VALIDATION = 10
 _MOST_EPOCHS = 100
@@ -33,7 +29,7 @@ _EXPECTED_WARNINGS = (
 
 
 def trainer_defaults(
-    trainable_model: TrainableModel | None = None,
+    trainable_model: Trainable | None = None,
     train_dataloader: SimilarityDataLoader | None = None,
     val_dataloader: SimilarityDataLoader | None = None,
     monitor: str | None = None,
@@ -76,7 +72,7 @@ def trainer_defaults(
 
 
 def fit(
-    trainable_model: TrainableModel,
+    trainable_model: Trainable,
     train_dataloader: SimilarityDataLoader | None = None,
     val_dataloader: SimilarityDataLoader | None = None,
     *,
@@ -120,12 +116,7 @@ def fit(
                 print(f"No validation data: training for {_EPOCHS_WITHOUT_VALIDATION} epochs.")
             trainer = pl.Trainer(**arguments)
         check_trainer(trainer)
-        check_trainable(trainable_model, train, trainer.world_size)
-        check_data(train, trainable_model.loss, trainer.world_size)
-        if validation is not None:
-            check_kind(validation, trainable_model.loss)
-        _warn_if_unsavable(trainable_model)
-        _find_classes(trainable_model, train)
+        trainable_model.check(train, validation, trainer.world_size)
         callbacks = list(trainer.callbacks)  # type: ignore[attr-defined]
         trainable_model.use_loaders(train, validation)
         try:
@@ -136,39 +127,15 @@ def fit(
     _write_card(trainable_model, train, validation, trainer)
 
 
-def _warn_if_unsavable(model: TrainableModel) -> None:
-    """Say before the first step what would raise after the last one."""
-    try:
-        check_savable(model.model.plan, dict(model.model.heads.items()), model.model.scorer)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        rank_zero_warn(f"this model trains, but it cannot be saved, so save_servable will raise: {error}")
-
-
-def _find_classes(model: TrainableModel, train: SimilarityDataLoader) -> None:
-    """Tell losses with one vector a class which classes there are."""
-    for loss in class_losses(model.loss):
-        if loss.has_classes:
-            continue
-        if train.is_stream or not isinstance(train, (GroupSimilarityDataLoader, LabelSimilarityDataLoader)):
-            raise ValueError(
-                f"{type(loss).__name__} cannot look through a stream for its groups; pass classes=[...] to it"
-            )
-        loss.set_classes(train.groups())
-
-
 def _write_card(
-    model: TrainableModel, train: SimilarityDataLoader, validation: SimilarityDataLoader | None, trainer: pl.Trainer
+    model: Trainable, train: SimilarityDataLoader, validation: SimilarityDataLoader | None, trainer: pl.Trainer
 ) -> None:
     card = model.model.card
     card.data = {"training": repr(train)}
     if validation is not None:
         card.data["validation"] = repr(validation)
-    try:
-        settings = ", ".join(f"{key}={value}" for key, value in model.loss.get_config_dict().items())
-    except TypeError:  # of a loss that keeps its arguments to itself, its class is all that can be said
-        settings = "..."
     card.training = {
-        "loss": f"{type(model.loss).__name__}({settings})",
+        **model.facts(),
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "processes": trainer.world_size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytorch_lightning as pl
 import torch
@@ -16,6 +16,9 @@ from simlearn.training.epoch_sums import EpochSums
 from simlearn.training.stage import TrainStage
 
 _KINDS = (RelationKind.PAIRS, RelationKind.GROUPS)
+
+Measured: TypeAlias = "list[tuple[AttachedMetric, Tensor]]"
+"""Metrics, and what each says of a batch, a scalar."""
 
 
 class MetricLog:
@@ -62,28 +65,32 @@ class MetricLog:
         """The metrics of a stage."""
         return [one for one in self.metrics if str(stage) in one.stages]
 
-    def step(
-        self,
-        module: pl.LightningModule,
-        sums: EpochSums,
-        stage: TrainStage,
-        sides: tuple[Embeddings, Embeddings],
-        relation: Relation,
-        size: int,
-    ) -> None:
-        """Take a batch in: in training the one of all processes, in validation this process's share."""
+    def measure(self, stage: TrainStage, queries: Embeddings, documents: Embeddings, relation: Relation) -> Measured:
+        """Take a batch in: in training the one of all processes, in validation this process's share.
+
+        Returns:
+            In training what each metric says of the batch alone, where it says anything.
+        """
         metrics = self.of(stage)
+        measured: Measured = []
         if not metrics:
-            return
-        embeddings, targets = _arguments(*sides, relation)
+            return measured
+        embeddings, targets = _arguments(queries, documents, relation)
         for one in metrics:
             if stage is TrainStage.VALIDATION:
                 one.metric.update(embeddings, **targets)
                 continue
             with torch.no_grad():
                 value = one.metric.measure_batch(embeddings, **targets)
-            if bool(value.isnan()):  # no object of the batch has anything similar
-                continue
+            if not bool(value.isnan()):  # no object of the batch has anything similar
+                measured.append((one, value))
+        return measured
+
+    def log(
+        self, module: pl.LightningModule, sums: EpochSums, stage: TrainStage, measured: Measured, size: int
+    ) -> None:
+        """Log what `measure` found in a batch of so many samples, or keep it for the epoch."""
+        for one, value in measured:
             name = f"{one.name}_{stage}"
             if one.on_epoch:
                 sums.add(f"{stage}:{name}", value, size)

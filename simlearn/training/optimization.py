@@ -8,31 +8,27 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from simlearn.models import SimilarityModel
+from simlearn.encoders import Encoder
 
 
 def default_optimizer(
-    model: SimilarityModel, loss: nn.Module, learning_rate: float, encoder_learning_rate: float, weight_decay: float
+    parts: Iterable[nn.Module], learning_rate: float, encoder_learning_rate: float, weight_decay: float
 ) -> AdamW:
-    """AdamW over everything that training changes.
+    """AdamW over everything that training changes, whose settings are decided a parameter at a time.
 
     Args:
-        model: its heads, scorer and encoders from nothing get `learning_rate`, its pretrained encoders the other.
-        loss: its parameters get `learning_rate`.
+        parts: modules, in the order of the optimiser's state.
         learning_rate: for weights that start from nothing.
-        encoder_learning_rate: for pretrained weights, which a large step would destroy.
+        encoder_learning_rate: for those that encoders call pretrained, which a large step would destroy.
         weight_decay: for matrices; biases, gates and norms are not decayed (Loshchilov & Hutter 2019 decay all, which
             pulls a gate towards half open and a norm towards zero).
     """
-    pretrained = {
-        id(parameter)
-        for encoder in model.plan.encoders.values()
-        if encoder.pretrained
-        for parameter in encoder.parameters()
-    }
+    parts = list(parts)
+    encoders = [module for part in parts for module in part.modules() if isinstance(module, Encoder)]
+    pretrained = {id(parameter) for encoder in encoders for parameter in encoder.pretrained_parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     seen: set[int] = set()
-    for parameter in (*model.parameters(), *loss.parameters()):
+    for parameter in (parameter for part in parts for parameter in part.parameters()):
         if not parameter.requires_grad or id(parameter) in seen:
             continue
         seen.add(id(parameter))

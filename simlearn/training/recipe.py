@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pytorch_lightning as pl
-
 from simlearn.cache import CacheConfig
-from simlearn.evaluation import AttachedMetric, BaseEvaluator
+from simlearn.evaluation import AttachedMetric
 from simlearn.heads import EmptyHead, EncoderHead
 from simlearn.losses import SimilarityLoss
 from simlearn.models import SimilarityModel
-from simlearn.negatives import CrossBatchMemory, XbmConfig
+from simlearn.negatives import CrossBatchMemory, Memory, XbmConfig
 from simlearn.scoring import DistanceScorer, Scorer
 from simlearn.towers.plan import EncoderSpec, plan
+from simlearn.training.trainable import Trainable
 
 
-class ModelRecipe(pl.LightningModule):
+class ModelRecipe(Trainable):
     """The `configure_...` methods of `TrainableModel`, and what is built from what they return."""
 
     def configure_encoders(self) -> EncoderSpec:
@@ -56,14 +55,6 @@ class ModelRecipe(pl.LightningModule):
         """Metrics of pairs or groups, logged each epoch as `<name>_train` and `<name>_validation`. Default: none."""
         return []
 
-    def configure_evaluators(self) -> Mapping[str, BaseEvaluator]:
-        """Evaluators run each epoch on data of their own, logged as `<name>_<metric>`. Default: none.
-
-        Each runs after validation, or after the epoch where there is no validation data. A checkpoint, early stopping
-        and `fit(monitor=...)` can go by any of their figures.
-        """
-        return {}
-
     def _build_loss(self) -> SimilarityLoss:
         loss: SimilarityLoss = _checked(self.configure_loss(), SimilarityLoss, "configure_loss")
         return loss
@@ -96,9 +87,9 @@ class ModelRecipe(pl.LightningModule):
             )
         return scorer
 
-    def _build_memory(self, loss: SimilarityLoss) -> CrossBatchMemory | None:
+    def _build_memories(self, loss: SimilarityLoss) -> dict[str, Memory]:
         config = self.configure_xbm()
-        return None if config is None else CrossBatchMemory(_checked(config, XbmConfig, "configure_xbm"), loss)
+        return {} if config is None else {"xbm": CrossBatchMemory(_checked(config, XbmConfig, "configure_xbm"), loss)}
 
 
 def _checked(value: Any, kind: type, method: str) -> Any:

@@ -12,7 +12,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.encoding import evaluating
 from simlearn.negatives import HardNegatives
 from simlearn.training.stage import TrainStage
-from simlearn.training.trainable_model import TrainableModel
+from simlearn.training.trainable import Trainable
 
 
 class RefreshNegatives(Callback):
@@ -49,7 +49,7 @@ class RefreshNegatives(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse other data. Of negatives that a checkpoint brought, the caches know already."""
-        loader = pl_module.session.loaders.get(TrainStage.TRAIN) if isinstance(pl_module, TrainableModel) else None
+        loader = pl_module.reads(TrainStage.TRAIN) if isinstance(pl_module, Trainable) else None
         if loader is None or getattr(loader.source, "data", None) is not self.negatives:
             raise ValueError(
                 "RefreshNegatives mines for another data set than the one trained on; train with "
@@ -64,7 +64,7 @@ class RefreshNegatives(Callback):
         """Mine, where it is time."""
         epoch = trainer.current_epoch
         due = self._mined_in is None or epoch - self._mined_in >= self.every_n_epochs
-        if not due or not isinstance(pl_module, TrainableModel):
+        if not due or not isinstance(pl_module, Trainable):
             return
         session, known = pl_module.session, self.negatives.known
         if not self._all_kept:  # whatever any mining may bring up is encoded, or tokenised, once

@@ -172,6 +172,11 @@ class Session:
         self._bound.append((stage, bound))
         return bound
 
+    def batch_count(self, stage: TrainStage, world_size: int) -> int | None:
+        """How many batches one process gets in an epoch; None for a stream."""
+        training = stage is TrainStage.TRAIN
+        return self.loaders[stage].bind(list, training=training, world_size=world_size).batch_count
+
     def lookups(self, role: str) -> Lookups:
         """For each part of a tower that is cached, by name: from its objects to their rows, or tokens."""
         caches = (self.tokens, self.cache)

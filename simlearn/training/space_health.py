@@ -11,7 +11,6 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from simlearn.data import Batch
 from simlearn.distances import Distance
 from simlearn.distributed import gather, world_size
 from simlearn.embeddings import Embeddings
@@ -20,7 +19,7 @@ from simlearn.evaluation.health import Health
 from simlearn.relations import Relation, RelationKind
 from simlearn.relations.relation import ALL
 from simlearn.scoring import DistanceScorer
-from simlearn.training.trainable_model import TrainableModel
+from simlearn.training.trainable import Trainable
 
 _FIRST = "first"
 _LARGEST_MATRIX = 2**24
@@ -81,7 +80,7 @@ class SpaceHealth(Callback):
         """Before the first step."""
         self.last: Health | None = None
         """The latest look."""
-        self._batch: Batch | None = None
+        self._batch: Any = None
         self._looked_at: int | None = None  # the step
         self._in_a_row = 0
         self._warned = False
@@ -176,13 +175,16 @@ class SpaceHealth(Callback):
     @torch.no_grad()
     def _look(self, module: pl.LightningModule, batch: Any) -> Health | None:
         """The health of a batch over all processes; None where it cannot be measured."""
-        if not isinstance(module, TrainableModel) or not isinstance(batch, Batch):
+        if not isinstance(module, Trainable):
             return None
         with evaluating(module.model):
-            queries, documents = module.session.embed(batch)
+            compared = module.compared(batch)
+        if compared is None:
+            return None
+        queries, documents, relation = compared
         rows = _spread_rows(len(queries), max(1, self.sample // world_size()))
         sampled = _pooled(queries.take(rows.to(queries.device)))
-        first, second = _similar(sampled, documents, batch.relation, rows)
+        first, second = _similar(sampled, documents, relation, rows)
         sampled = gather(sampled)
         pairs: tuple[Tensor, Tensor] | None = None
         if first.shape[1] == second.shape[1]:  # a scorer may compare towers of unequal size
@@ -206,7 +208,7 @@ class SpaceHealth(Callback):
 
 
 def _compares_angles(module: pl.LightningModule) -> bool:
-    scorer = module.model.scorer if isinstance(module, TrainableModel) else None
+    scorer = module.model.scorer if isinstance(module, Trainable) else None
     distance = getattr(scorer, "distance", Distance.COSINE)
     return distance in (Distance.COSINE, Distance.DOT_PRODUCT)
 

@@ -36,7 +36,7 @@ from simlearn.losses import (
     SoftmaxLoss,
     TripletLoss,
 )
-from simlearn.losses.gathering import gather_batch
+from simlearn.losses.gathering import gather_batch, global_loss
 from simlearn.relations import RelationKind, Remembered
 
 SIZE = 5
@@ -175,14 +175,17 @@ def test_the_order_of_the_samples_does_not_matter(make: Callable[[], SimilarityL
 
 
 def gradients_of_gathered(
-    loss: SimilarityLoss, facts: Facts, queries: Tensor, documents: Tensor, weight: Tensor
+    loss: SimilarityLoss, facts: Facts, queries: Tensor, documents: Tensor, weight: Tensor, gathered: bool = True
 ) -> tuple[Tensor, list[Tensor]]:
     """The loss of the global batch, and the gradients of all parameters averaged over the processes, as DDP does."""
     weight.requires_grad_()
     first = Embeddings(queries @ weight)
     second = first if facts.shared else Embeddings(documents @ weight)
-    result = loss.compute(*gather_batch(first, second, facts.relation()), loss.scorer())
-    value = result.value if isinstance(result, LossResult) else result
+    if gathered:
+        result = LossResult.of(loss.compute(*gather_batch(first, second, facts.relation()), loss.scorer()))
+    else:
+        result = global_loss(loss, first, second, facts.relation(), loss.scorer())
+    value = result.value
     parameters = [weight, *loss.parameters()]
     gradients = torch.autograd.grad(value, parameters)
     return value.detach(), [all_reduce_sum(gradient) / world_size() for gradient in gradients]
@@ -200,10 +203,13 @@ def test_two_processes_equal_one(
     whole = joined([facts for facts, _, _ in parts])
     queries, documents = (torch.cat([part[side] for part in parts]) for side in (1, 2))
     expected = gradients_of_gathered(loss, whole, queries, documents, weight.clone())
-    for value, gradients in run_on_two(gradients_of_gathered, *[(loss, *part, weight) for part in parts]):
-        torch.testing.assert_close(value, expected[0], rtol=1e-9, atol=0)
-        for gradient, other in zip(gradients, expected[1], strict=True):
-            torch.testing.assert_close(gradient, other, rtol=1e-9, atol=1e-12)
+    # What compares nothing across the batch need not be gathered either.
+    for gathered in (True,) if loss.compares_across_batch else (True, False):
+        answers = run_on_two(gradients_of_gathered, *[(loss, *part, weight, gathered) for part in parts])
+        for value, gradients in answers:
+            torch.testing.assert_close(value, expected[0], rtol=1e-9, atol=0)
+            for gradient, other in zip(gradients, expected[1], strict=True):
+                torch.testing.assert_close(gradient, other, rtol=1e-9, atol=1e-12)
 
 
 WITH_MEMORY = [

@@ -158,5 +158,5 @@ def test_training_with_a_memory(kind: str, device: XbmDevice | str) -> None:
     loader = GroupSimilarityDataLoader(groups(64), batch_size=16, samples_per_group=4)
     trainer = quiet_trainer()
     fit(model, loader if kind == "groups" else small_pairs(), trainer=trainer)
-    assert model.memory is not None and len(model.memory) == 24
+    assert model.memories and len(model.memories["xbm"]) == 24
     assert 0 < trainer.callback_metrics["train_xbm_loss"] < trainer.callback_metrics["train_loss"]

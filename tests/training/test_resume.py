@@ -99,7 +99,7 @@ def test_the_memory_of_earlier_batches_is_resumed_too(kind: str, tmp_path: Path)
     assert any(not torch.equal(without.model.state_dict()[name], one) for name, one in whole.model.state_dict().items())
     late = model()  # switched on in the middle, the memory starts empty
     fit(late, loader_of(kind), trainer=make_trainer(), ckpt_path=str(tmp_path / "without.ckpt"))
-    assert late.memory is not None and len(late.memory) == 20
+    assert late.memories and len(late.memories["xbm"]) == 20
 
 
 def test_resume_with_validation_and_accumulated_gradients(tmp_path: Path) -> None:

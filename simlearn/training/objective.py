@@ -1,0 +1,102 @@
+"""What a step makes of the embeddings of a batch: a loss, and whatever belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from simlearn.embeddings import Embeddings
+from simlearn.losses import LossResult, SimilarityLoss
+from simlearn.losses.gathering import gather_batch, global_loss
+from simlearn.negatives import Memory
+from simlearn.relations import Relation
+from simlearn.scoring import Scorer
+from simlearn.training.metric_log import Measured, MetricLog
+from simlearn.training.stage import TrainStage
+
+
+class Outcome(NamedTuple):
+    """What a step found.
+
+    Args:
+        value: a scalar in the graph, the loss and all further terms.
+        terms: the further ones by name, which are part of the value.
+        counts: scalars by name, such as the anchors without a positive.
+        measured: what attached metrics say of the batch.
+        queries: that were compared; those of all processes, where something compares across the batch.
+        documents: likewise.
+        relation: of these.
+    """
+
+    value: Tensor
+    terms: dict[str, Tensor]
+    counts: dict[str, Tensor]
+    measured: Measured
+    queries: Embeddings
+    documents: Embeddings
+    relation: Relation
+
+
+class Objective:
+    """A loss with its scorer, memories and metrics.
+
+    1. In training, the batches of all processes are gathered, where the loss or anything beside it compares across
+       them. Where nothing does, their losses are added up, which is the same loss.
+    2. Each memory adds its terms, and takes the batch in afterwards.
+    3. Metrics look at what was compared.
+
+    Args:
+        loss: of a batch.
+        scorer: how embeddings compare.
+        memories: what is kept of earlier batches.
+        metrics: attached ones.
+        watched: whether somebody else looks at the embeddings of all processes.
+    """
+
+    def __init__(
+        self,
+        loss: SimilarityLoss,
+        scorer: Scorer,
+        memories: Iterable[Memory] = (),
+        metrics: MetricLog | None = None,
+        watched: bool = False,
+    ) -> None:
+        self.loss = loss
+        self.scorer = scorer
+        self.memories = list(memories)
+        self.metrics = metrics if metrics is not None else MetricLog([])
+        self.watched = watched
+
+    def step(
+        self, queries: Embeddings, documents: Embeddings, relation: Relation, stage: TrainStage, step: int
+    ) -> Outcome:
+        """The loss of one process's share of a batch.
+
+        Args:
+            queries: N embeddings.
+            documents: M embeddings.
+            relation: of these.
+            stage: in training it is the loss of the batches of all processes, else of this share alone.
+            step: how many optimiser steps were taken.
+        """
+        scorer, training = self.scorer, stage is TrainStage.TRAIN
+        gathered = training and (self.loss.compares_across_batch or self._is_looked_at(stage))
+        if gathered:
+            queries, documents, relation = gather_batch(queries, documents, relation)
+        terms: dict[str, Tensor] = {}
+        for memory in self.memories if training else ():
+            terms |= memory.terms(self.loss, queries, documents, relation, scorer, step)
+        if training and not gathered:
+            result = global_loss(self.loss, queries, documents, relation, scorer)
+        else:
+            result = LossResult.of(self.loss.compute(queries, documents, relation, scorer))
+        for memory in self.memories if training else ():
+            memory.remember(documents, relation)
+        measured = self.metrics.measure(stage, queries, documents, relation)
+        value = sum(terms.values(), result.value)
+        return Outcome(value, terms, result.counts, measured, queries, documents, relation)
+
+    def _is_looked_at(self, stage: TrainStage) -> bool:
+        return bool(self.watched or self.memories or self.metrics.of(stage))
