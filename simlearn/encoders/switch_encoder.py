@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -75,8 +75,12 @@ class SwitchEncoder(Encoder):
 
     @property
     def pretrained(self) -> bool:
-        """Whether any option is; ask the options for their own learning rates."""
+        """Whether any option is."""
         return any(option.pretrained for option in self.options.values())
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the options."""
+        return (parameter for option in self.options.values() for parameter in option.pretrained_parameters())
 
     @property
     def embedding_size(self) -> int:

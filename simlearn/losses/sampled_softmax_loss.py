@@ -34,8 +34,8 @@ class SampledSoftmaxLoss(ClassLoss):
         num_sampled: how many classes to draw each step.
         temperature: the logits are divided by it.
         classes: the groups or labels, for streams; `simlearn.fit` finds them otherwise.
-        sparse: gradients of the class vectors as sparse tensors, which need an optimiser for them, such as
-            `torch.optim.SparseAdam`. Otherwise they are as large as the vectors, and zero for most.
+        sparse: gradients of the class vectors as sparse tensors, which the default optimiser gives to a `SparseAdam`;
+            an optimiser of yours must take them. Otherwise they are as large as the vectors, and zero for most.
         seed: of the samples.
 
     Raises:

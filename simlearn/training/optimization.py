@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+import torch
 from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW, Optimizer, SparseAdam
 from torch.optim.lr_scheduler import LambdaLR
 
 from simlearn.encoders import Encoder
@@ -13,8 +15,11 @@ from simlearn.encoders import Encoder
 
 def default_optimizer(
     parts: Iterable[nn.Module], learning_rate: float, encoder_learning_rate: float, weight_decay: float
-) -> AdamW:
+) -> Optimizer:
     """AdamW over everything that training changes, whose settings are decided a parameter at a time.
+
+    Tables with sparse gradients, of modules that say `sparse`, get a `SparseAdam` behind it: AdamW would read and write
+    the whole table in every step, and its decay would shrink rows that no sample has touched.
 
     Args:
         parts: modules, in the order of the optimiser's state.
@@ -23,18 +28,66 @@ def default_optimizer(
         weight_decay: for matrices; biases, gates and norms are not decayed (Loshchilov & Hutter 2019 decay all, which
             pulls a gate towards half open and a norm towards zero).
     """
-    parts = list(parts)
-    encoders = [module for part in parts for module in part.modules() if isinstance(module, Encoder)]
+    modules = [module for part in parts for module in part.modules()]
+    encoders = [module for module in modules if isinstance(module, Encoder)]
     pretrained = {id(parameter) for encoder in encoders for parameter in encoder.pretrained_parameters()}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    tables = {
+        id(parameter)
+        for module in modules
+        if getattr(module, "sparse", False) is True
+        for parameter in module.parameters(recurse=False)
+    }
+    dense: dict[tuple[float, float], list[nn.Parameter]] = {}
+    sparse: dict[float, list[nn.Parameter]] = {}
     seen: set[int] = set()
-    for parameter in (parameter for part in parts for parameter in part.parameters()):
+    for parameter in (parameter for module in modules for parameter in module.parameters(recurse=False)):
         if not parameter.requires_grad or id(parameter) in seen:
             continue
         seen.add(id(parameter))
         rate = encoder_learning_rate if id(parameter) in pretrained else learning_rate
-        groups.setdefault((rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
-    return AdamW([{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()])
+        if id(parameter) in tables:
+            sparse.setdefault(rate, []).append(parameter)
+        else:
+            dense.setdefault((rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+    groups = [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in dense.items()]
+    behind = [{"params": params, "lr": rate} for rate, params in sparse.items()]
+    if not behind:
+        return AdamW(groups)
+    return DenseAndSparse([AdamW(groups)] * bool(groups) + [SparseAdam(behind)])
+
+
+class DenseAndSparse(Optimizer):
+    """Several optimisers as one, with one state and one list of groups, for schedules and checkpoints.
+
+    Args:
+        optimizers: of different parameters; they are used by nobody else.
+    """
+
+    def __init__(self, optimizers: Iterable[Optimizer]) -> None:
+        self._optimizers = list(optimizers)
+        super().__init__([group for one in self._optimizers for group in one.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        start = 0
+        for one in self._optimizers:
+            stop = start + len(one.param_groups)
+            one.param_groups, one.state, start = self.param_groups[start:stop], self.state, stop
+
+    def step(self, closure: Any = None) -> Any:
+        """A step of each."""
+        value = None
+        if closure is not None:
+            with torch.enable_grad():
+                value = closure()
+        for one in self._optimizers:
+            one.step()
+        return value
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The state of all."""
+        super().load_state_dict(state_dict)
+        self._share()
 
 
 def linear_warmup(optimizer: Optimizer, steps: int) -> LambdaLR:
