@@ -18,6 +18,7 @@ from simlearn.components import Component
 from simlearn.distances import Distance, normalize
 from simlearn.embeddings import Embeddings
 from simlearn.precision import at_least_single
+from simlearn.ragged import entries
 
 _PAIRED_CELLS = 2**14
 """Floats that a block of `paired` may cost: it scores all against all, of which it needs the diagonal."""
@@ -158,9 +159,7 @@ class DistanceScorer(Scorer):
 
     def candidates(self, queries: Embeddings, documents: Embeddings, offsets: Tensor) -> Tensor:
         """Similarities (M,) of each query's own candidates, pair by pair: without a look at how many each has."""
-        rows = torch.arange(len(queries), device=queries.device)
-        owners = torch.repeat_interleave(rows, offsets.diff(), output_size=len(documents))
-        return self.paired(queries.take(owners), documents)
+        return self.paired(queries.take(entries(offsets.diff(), len(documents)).owners), documents)
 
     def distances(self, queries: Embeddings, documents: Embeddings) -> Tensor:
         """Distances (N, M): cosine distance in [0, 2]."""

@@ -65,7 +65,9 @@ def forked(action: Callable[[], Any]) -> int:
     if not child:
         code = 1
         try:
-            faulthandler.dump_traceback_later(PATIENCE, exit=True, file=sys.__stderr__)
+            # An alarm, not a watchdog thread: one that pytest has started is not there, and would be waited for.
+            faulthandler.register(signal.SIGALRM, file=sys.__stderr__, chain=True)
+            signal.alarm(PATIENCE)
             torch.set_num_threads(1)  # those of the process that was forked are not there
             action()
             code = 0

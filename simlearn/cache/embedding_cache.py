@@ -22,12 +22,13 @@ from simlearn.cache.saved_rows import SampledKeys, SavedRows, other_content
 from simlearn.cache.tables import Resident, TableName, open_tables, residence, table_name
 from simlearn.data import SampleTable, SimilarityDataLoader
 from simlearn.data import columns as label_columns
-from simlearn.data.columns import Columns, Ragged
+from simlearn.data.columns import Columns
 from simlearn.distributed import rank, together
 from simlearn.embeddings import Embeddings
 from simlearn.encoding import encode_in_batches
 from simlearn.meta import Meta
 from simlearn.models import SimilarityModel
+from simlearn.ragged import Ragged
 from simlearn.relations import RelationCheck
 from simlearn.store import DiskTable, Table
 from simlearn.towers.inputs import CachedRows, cast, move

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from simlearn.cache.config import KeyExtractor
-from simlearn.data.columns import Ragged
 from simlearn.data.kinds import SampleKind
 from simlearn.data.sources import MapSource, StreamSource
 from simlearn.distributed import is_distributed, rank, world_size
 from simlearn.hashing import content_key
+from simlearn.ragged import Ragged
 from simlearn.store import as_keys
 from simlearn.towers.plan import Part
 
@@ -107,7 +107,7 @@ class RoleReader:
         found = {}
         for part, chunks in zip(self.parts, self._keys, strict=True):
             keys = np.concatenate(chunks) if chunks else np.zeros((0, 16), np.uint8)
-            found[part.name] = Ragged.of_counts(find(part, keys), counts)
+            found[part.name] = Ragged.of_lengths(find(part, keys), counts)
         self._keys = [[] for _ in self.parts]
         return found
 

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from simlearn.components import CannotTellError, Teller
 from simlearn.data import SimilarityDataLoader
-from simlearn.data.columns import Column, Columns, Ragged
+from simlearn.data.columns import Column, Columns
 from simlearn.files import add_tensors, unreadable, write_tensors
+from simlearn.ragged import Ragged
 from simlearn.store import DiskTable, Table
 
 if TYPE_CHECKING:
@@ -196,4 +197,4 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 def _column(name: str, tensors: Mapping[str, Tensor]) -> Column:
     if name in tensors:
         return tensors[name]
-    return Ragged(tensors[f"{name}.values"], tensors[f"{name}.offsets"])
+    return Ragged(tensors[f"{name}.offsets"], tensors[f"{name}.values"])

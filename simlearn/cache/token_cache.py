@@ -29,8 +29,8 @@ from simlearn.distributed import rank, together
 from simlearn.encoders.tokens import Tokenising, Tokens, same_features, tokenising
 from simlearn.files import LoadError
 from simlearn.models import SimilarityModel
+from simlearn.ragged import flatten, pad
 from simlearn.store import DiskTable
-from simlearn.store.ragged import flatten, pad
 from simlearn.towers.plan import Part
 
 _CHECKED = 16

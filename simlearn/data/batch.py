@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simlearn.data.columns import Columns, Ragged, take
+from simlearn.data.columns import Columns, take
 from simlearn.data.kinds import SampleKind
+from simlearn.ragged import Ragged
 from simlearn.relations import Relation, RelationCheck
 from simlearn.towers.chunks import collate_in_chunks
 from simlearn.towers.inputs import CachedRows, InputChunks, Inputs

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor
 
-from simlearn.data.columns import Column, Columns, Ragged
+from simlearn.data.columns import Column, Columns
 from simlearn.data.object_ids import ObjectIds
 from simlearn.hashing import stable_id
+from simlearn.ragged import Ragged
 from simlearn.relations import Relation, RelationKind
 from simlearn.samples import (
     SimilarityGroupSample,
@@ -71,7 +72,7 @@ class SampleKind(ABC):
         columns: Columns = {"query_ids": ids(self.queries(samples))}
         if not self.shared:
             documents, counts = self.documents(samples)
-            columns["document_ids"] = Ragged.of_counts(ids(documents), counts)
+            columns["document_ids"] = Ragged.of_lengths(ids(documents), counts)
         return columns
 
     def stable(self, value: Any, name: str, sample: Any = None) -> int:
@@ -148,7 +149,7 @@ class LabelKind(SampleKind):
 
     def labels(self, samples: Sequence[SimilarityLabelSample]) -> Columns:
         """`labels`, ragged; repeated ones count once."""
-        return {"labels": Ragged.of([sorted(self.label_set(sample)) for sample in samples], torch.long)}
+        return {"labels": Ragged.from_lists([sorted(self.label_set(sample)) for sample in samples], torch.long)}
 
     def label_set(self, sample: SimilarityLabelSample) -> set[int]:
         """The ids of a sample's labels."""
@@ -186,7 +187,7 @@ class RankingKind(SampleKind):
                     f"document (query {sample.query!r:.80})"
                 )
         rows = [[_score(value, "relevance", s) for value in s.relevances] for s in samples]
-        return {"relevances": Ragged.of(rows, torch.float32)}
+        return {"relevances": Ragged.from_lists(rows, torch.float32)}
 
     def relate(self, columns: Columns) -> Relation:
         """Each query judged against its own candidates."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from simlearn.encoders._workers import light_method
 from simlearn.encoders.encoder import CollateFn, Encoder
 from simlearn.encoders.word_vectors import WordVectors
+from simlearn.ragged import entries
 
 _REDUCTIONS: Final = {"min": "amin", "max": "amax", "avg": "mean"}
 
@@ -104,7 +105,7 @@ class FasttextEncoder(Encoder):
         """Encode what `get_collate_fn` gave for N records as (N, D) float32; zeros for a record without known words."""
         tokens, lengths = batch["tokens"], batch["lengths"]
         found, is_known = self.vectors.look_up(batch["words"])
-        records = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+        records = entries(lengths, len(tokens)).owners
         has_vector = torch.from_numpy(is_known).to(tokens.device)[tokens]
         records = records[has_vector][:, None].expand(-1, self.vectors.size)
         values = torch.from_numpy(found).to(tokens.device).index_select(0, tokens[has_vector])

@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from simlearn.ragged import positions
+
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
@@ -29,9 +31,7 @@ class Tokens:
         """The objects at `rows` (n,), in that order."""
         lengths = self.lengths[rows]
         starts = (self.lengths.cumsum(0) - self.lengths)[rows]
-        shifts = starts - (lengths.cumsum(0) - lengths)
-        places = torch.repeat_interleave(shifts, lengths) + torch.arange(int(lengths.sum()))
-        return Tokens(self.values[places], lengths)
+        return Tokens(self.values[positions(starts, lengths)], lengths)
 
     @staticmethod
     def concatenate(parts: Sequence[Tokens]) -> Tokens:

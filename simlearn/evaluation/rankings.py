@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from simlearn.search import Ragged
+from simlearn.ragged import Ragged
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Qrels:
     grades: Tensor | None = None
 
     def __post_init__(self) -> None:
-        Ragged(self.offsets, self.documents).check("qrels", max(0, len(self.offsets) - 1))
+        Ragged(self.offsets, self.documents).check_rows("qrels", max(0, len(self.offsets) - 1))
         if self.grades is not None and self.grades.shape != self.documents.shape:
             raise ValueError(f"{len(self.documents)} judged documents need as many grades, got {len(self.grades)}")
         if self.grades is not None and not bool(self.grades.isfinite().all()):
@@ -54,7 +54,7 @@ class Qrels:
         """From the rows of the judged documents of each query, and their grades."""
         lists = Ragged.from_lists(documents)
         flat = None if grades is None else torch.tensor([grade for one in grades for grade in one], dtype=torch.float)
-        return cls(lists.offsets, lists.rows, flat)
+        return cls(lists.offsets, lists.values, flat)
 
     @classmethod
     def from_ids(
@@ -106,11 +106,9 @@ class Qrels:
 
     def take(self, rows: Tensor) -> Qrels:
         """The judgements of some of the queries."""
-        lengths = self.offsets.diff()[rows]
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        within = torch.arange(int(offsets[-1]), device=offsets.device)
-        places = within + torch.repeat_interleave(self.offsets[rows] - offsets[:-1], lengths)
-        return Qrels(offsets, self.documents[places], None if self.grades is None else self.grades[places])
+        lists = Ragged(self.offsets, self.documents)
+        taken, grades = lists.take(rows), self.grades
+        return Qrels(taken.offsets, taken.values, None if grades is None else grades[lists.positions(rows)])
 
     def to(self, device: torch.device | str) -> Qrels:
         """The same judgements on another device."""

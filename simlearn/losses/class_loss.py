@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from simlearn.hashing import stable_id
 from simlearn.losses.forward_losses import GroupLoss
+from simlearn.ragged import Ragged, sums
 from simlearn.relations import Relation, RelationCheck, RelationKind
 
 UNUSED = torch.iinfo(torch.int64).max
@@ -34,14 +35,11 @@ class Members(NamedTuple):
     @property
     def counts(self) -> Tensor:
         """(N,) int64, how many classes each object has."""
-        return torch.zeros(self.size, dtype=torch.long, device=self.owners.device).index_add(
-            0, self.owners, self.known.long()
-        )
+        return sums(self.known.long(), self.owners, self.size)
 
     def mean(self, terms: Tensor) -> Tensor:
         """(N,): the mean of (L,) terms over the classes of each object, 0 for an object without any."""
-        zeros = terms.new_zeros(self.size)
-        return zeros.index_add(0, self.owners, torch.where(self.known, terms, 0.0)) / self.counts.clamp(min=1)
+        return sums(torch.where(self.known, terms, 0.0), self.owners, self.size) / self.counts.clamp(min=1)
 
 
 class ClassLoss(GroupLoss):
@@ -126,7 +124,7 @@ class ClassLoss(GroupLoss):
             return Members(objects, *self.class_of(relation.groups), relation.n_queries)
         if relation.labels is None or relation.label_offsets is None:
             raise TypeError(f"{type(self).__name__} takes groups or labels, got {relation.kind}")
-        owners = torch.repeat_interleave(objects, relation.label_offsets.diff(), output_size=len(relation.labels))
+        owners = Ragged(relation.label_offsets, relation.labels).owners()
         return Members(owners, *self.class_of(relation.labels), relation.n_queries)
 
     def counts(self, relation: Relation, members: Members) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from simlearn.distances import Distance
 from simlearn.losses.loss_result import LossResult
 from simlearn.losses.ranking_loss import Candidates, RankingLoss
 from simlearn.precision import double_on
+from simlearn.ragged import entries
 
 _PAIR_BYTES = 128
 """What two candidates take, about, while they are compared."""
@@ -91,16 +92,14 @@ def _direction(relevances: Tensor, first: Tensor, second: Tensor) -> Tensor:
 def _pairs(candidates: Candidates, most: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Any two candidates of one query, each pair once, in blocks of at most `most` pairs and one candidate's more."""
     rows = torch.arange(len(candidates.owners), device=candidates.owners.device)
-    # Each candidate is compared with those after it; its pairs are numbered from `begins` to `ends`.
+    # Each candidate is compared with those after it; its pairs are numbered up to `ends`.
     after = candidates.offsets[1:][candidates.owners] - rows - 1
     ends = after.cumsum(0)
-    begins = ends - after
     blocks = -(-int(after.sum()) // most)
     limits = most * (1 + torch.arange(max(0, blocks - 1), device=rows.device))
     starts = [0, *torch.searchsorted(ends, limits, right=True).tolist(), len(rows)]
     for start, stop in pairwise(starts):
         if start == stop:
             continue
-        first = torch.repeat_interleave(rows[start:stop], after[start:stop])
-        number = torch.arange(len(first), device=rows.device) + begins[start]
-        yield first, first + 1 + number - begins[first]
+        first, place = entries(after[start:stop])
+        yield first + start, first + start + 1 + place

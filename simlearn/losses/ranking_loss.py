@@ -12,6 +12,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.losses.loss_result import LossResult
 from simlearn.losses.similarity_loss import SimilarityLoss
 from simlearn.precision import at_least_single
+from simlearn.ragged import Ragged, sums
 from simlearn.relations import Relation, RelationCheck, RelationKind
 from simlearn.scoring import Scorer
 
@@ -43,7 +44,7 @@ class Candidates(NamedTuple):
 
     def sum(self, values: Tensor) -> Tensor:
         """(M,) values summed up for each query, (N,); 0 for a query without candidates."""
-        return values.new_zeros(len(self.offsets) - 1).index_add(0, self.owners, values)
+        return sums(values, self.owners, len(self.offsets) - 1)
 
     def log_softmax(self, values: Tensor) -> Tensor:
         """The logarithms (M,) of each query's softmax over its own candidates."""
@@ -83,8 +84,7 @@ class RankingLoss(SimilarityLoss):
         """The loss of a ranking."""
         if relation.kind is not RelationKind.RANKING or relation.offsets is None or relation.scores is None:
             raise TypeError(f"{type(self).__name__} takes rankings with their candidates, got {relation.kind}")
-        rows = torch.arange(relation.n_queries, device=queries.device)
-        owners = torch.repeat_interleave(rows, relation.offsets.diff(), output_size=relation.n_documents)
+        owners = Ragged(relation.offsets, relation.scores).owners()
         with torch.autocast(queries.device.type, enabled=False):
             scores = scorer.candidates(queries, documents, relation.offsets)
             scores = scores.to(at_least_single(scores))

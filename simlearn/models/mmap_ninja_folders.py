@@ -15,8 +15,8 @@ from simlearn.embeddings import Embeddings
 from simlearn.files import LoadError, replaced_folder
 from simlearn.hashing import content_key
 from simlearn.models.encoded_objects import ORDER, ORDER_FILE, TABLE, EncodedObjects, OrderWriter
+from simlearn.ragged import flatten, pad
 from simlearn.store import DiskTable, as_keys
-from simlearn.store.ragged import flatten, pad
 
 _AT_ONCE = 4096
 """Objects whose vectors are in memory at once."""

@@ -19,7 +19,6 @@ from simlearn.negatives.known import Known
 from simlearn.negatives.mining import MiningConfig, MiningCounts, mine
 from simlearn.samples import SimilarityPairSample, SimilarityRankingSample
 from simlearn.scoring import Scorer
-from simlearn.search import Ragged
 from simlearn.search.backends import Backend
 
 
@@ -69,7 +68,7 @@ class HardNegatives(Dataset[SimilarityRankingSample]):
             raise IndexError(f"there are {len(self)} queries, not one with the number {index}")
         index %= len(self)
         first, last = self.known.positives.offsets[index : index + 2].tolist()
-        positives: list[int] = self.known.positives.rows[first:last].tolist()
+        positives: list[int] = self.known.positives.values[first:last].tolist()
         negatives = [row for row in self.rows[index].tolist() if row >= 0]
         documents = [self.known.documents[row] for row in (*positives, *negatives)]
         relevances = [*self.known.relevances[first:last], *[0.0] * len(negatives)]
@@ -111,10 +110,10 @@ class HardNegatives(Dataset[SimilarityRankingSample]):
         mined = mine(
             queries.take(part),
             documents,
-            _cut(known.positives, part),
+            known.positives.cut(part),
             self.config,
             scorer,
-            excluded=_cut(known.excluded, part),
+            excluded=known.excluded.cut(part),
             first_query=own.start,
             round_number=self.rounds,
             backend=backend,
@@ -126,7 +125,7 @@ class HardNegatives(Dataset[SimilarityRankingSample]):
         self.counts = MiningCounts(
             queries=len(known.queries),
             documents=len(known.documents),
-            excluded=len(known.excluded.rows),
+            excluded=len(known.excluded.values),
             skipped=skipped,
             above_max_score=above,
             below_min_score=below,
@@ -158,7 +157,7 @@ class HardNegatives(Dataset[SimilarityRankingSample]):
         rows = torch.full((len(self), wanted), -1)
         offsets: list[int] = self.known.excluded.offsets.tolist()
         for query in range(len(self)):
-            excluded = set(self.known.excluded.rows[offsets[query] : offsets[query + 1]].tolist())
+            excluded = set(self.known.excluded.values[offsets[query] : offsets[query + 1]].tolist())
             if size - len(excluded) <= 4 * wanted:  # few are left: list them, where drawing would go on for long
                 left = np.setdiff1d(np.arange(size), list(excluded))
                 drawn = random.permutation(left)[:wanted].tolist()
@@ -212,8 +211,3 @@ def mine_hard_negatives(
 
 def _embedded(encode: Encode, objects: list[Any], role: str) -> Embeddings:
     return encode_shared(len(objects), lambda part: embed_objects(encode, objects[part], role))
-
-
-def _cut(lists: Ragged, rows: slice) -> Ragged:
-    offsets = lists.offsets[rows.start : rows.stop + 1]
-    return Ragged(offsets - offsets[0], lists.rows[int(offsets[0]) : int(offsets[-1])])

@@ -10,8 +10,8 @@ from simlearn.data import SimilarityDataLoader
 from simlearn.data.object_ids import ObjectIds
 from simlearn.data.share import chunks
 from simlearn.hashing import stable_id
+from simlearn.ragged import Ragged
 from simlearn.samples import SimilarityPairSample, SimilarityRankingSample
-from simlearn.search import Ragged
 
 _RUN = 1024
 

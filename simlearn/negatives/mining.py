@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from simlearn.embeddings import Embeddings
+from simlearn.ragged import Ragged
 from simlearn.scoring import CosineScorer, Scorer
-from simlearn.search import Ragged, top_k
+from simlearn.search import top_k
 from simlearn.search.backends import Backend
 
 _CELLS = 2**24
@@ -174,9 +175,9 @@ def mine(
     Raises:
         ValueError: for NaN or infinite embeddings, and lists that do not fit.
     """
-    positives.check("positives", len(queries), len(documents))
+    positives.check_rows("positives", len(queries), len(documents))
     excluded = positives if excluded is None else excluded
-    excluded.check("excluded", len(queries), len(documents))
+    excluded.check_rows("excluded", len(queries), len(documents))
     scorer = CosineScorer() if scorer is None else scorer
     depth = max(1, min(config.depth, len(documents)))
     step = max(1, _CELLS // depth)
@@ -184,10 +185,10 @@ def mine(
     for start in range(0, len(queries), step):
         stop = min(start + step, len(queries))
         part = queries.take(slice(start, stop))
-        found = top_k(part, documents, depth, scorer, exclude_rows=_cut(excluded, start, stop), backend=backend)
+        found = top_k(part, documents, depth, scorer, exclude_rows=excluded.cut(slice(start, stop)), backend=backend)
         ceiling = None
         if config.has_margin:
-            ceiling = _ceiling(part, documents, _cut(positives, start, stop), config, scorer)
+            ceiling = _ceiling(part, documents, positives.cut(slice(start, stop)), config, scorer)
         parts.append(_choose(found.scores, found.indices, ceiling, config, first_query + start, round_number))
     if not parts:
         empty = torch.empty((0, config.num_negatives), device=queries.device)
@@ -231,7 +232,7 @@ def _ceiling(
     queries: Embeddings, documents: Embeddings, positives: Ragged, config: MiningConfig, scorer: Scorer
 ) -> Tensor:
     """(n,) the highest score a negative may have; infinite for a query without a positive."""
-    owners, rows = positives.owners().to(queries.device), positives.rows.to(documents.device)
+    owners, rows = positives.owners().to(queries.device), positives.values.to(documents.device)
     scores = torch.zeros(len(rows), device=queries.device)
     for start in range(0, len(rows), _PAIRS):
         part = slice(start, start + _PAIRS)
@@ -246,11 +247,6 @@ def _ceiling(
     if config.relative_margin is not None:  # of the size, so that a margin lowers scores below 0 too
         ceiling = torch.minimum(ceiling, reference - config.relative_margin * reference.abs())
     return torch.where(reference.isinf(), torch.inf, ceiling)
-
-
-def _cut(lists: Ragged, start: int, stop: int) -> Ragged:
-    offsets = lists.offsets[start : stop + 1]
-    return Ragged(offsets - offsets[0], lists.rows[int(offsets[0]) : int(offsets[-1])])
 
 
 def _chance(rows: int, columns: int, first: int, seeds: tuple[int, ...]) -> Tensor:

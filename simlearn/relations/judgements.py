@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from simlearn.ragged import entries
+
 
 class Judgements(NamedTuple):
     """J scores of a query and a document each.
@@ -69,8 +71,7 @@ class Judgements(NamedTuple):
         width = columns.counts[column_object]
         copies = rows.counts[row_object] * width
         # One entry for every copy of every judgement: `judgement` is its number, `within` counts its copies.
-        judgement = torch.repeat_interleave(torch.arange(len(copies), device=copies.device), copies)
-        within = torch.arange(len(judgement), device=copies.device) - (copies.cumsum(0) - copies)[judgement]
+        judgement, within = entries(copies)
         width = width[judgement]
         queries = rows.order[rows.starts[row_object[judgement]] + within.div(width, rounding_mode="floor")]
         documents = columns.order[columns.starts[column_object[judgement]] + within % width]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from simlearn.ragged import entries
+
 
 def shares_label(offsets: Tensor, labels: Tensor, rows: slice, columns: slice) -> Tensor:
     """Whether two objects have a label in common, as a bool tile (len(rows), len(columns)).
@@ -33,8 +35,7 @@ def shares_label(offsets: Tensor, labels: Tensor, rows: slice, columns: slice) -
 def _entries(offsets: Tensor, labels: Tensor, objects: slice) -> tuple[Tensor, Tensor]:
     """The labels of some objects, and to which of them each belongs."""
     bounds = offsets[objects.start : objects.stop + 1]
-    owners = torch.repeat_interleave(torch.arange(len(bounds) - 1, device=offsets.device), bounds.diff())
-    return owners, labels[int(bounds[0]) : int(bounds[-1])]
+    return entries(bounds.diff()).owners, labels[int(bounds[0]) : int(bounds[-1])]
 
 
 def _members(owners: Tensor, codes: Tensor, shape: tuple[int, int]) -> Tensor:

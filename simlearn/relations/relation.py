@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from simlearn.distributed import is_distributed
+from simlearn.ragged import entries
 from simlearn.relations.gathering import Columns, gather_columns
 from simlearn.relations.judgements import Judgements
 from simlearn.relations.kind import RelationKind
@@ -158,7 +159,7 @@ class Relation:
             ValueError: when the offsets do not end at M.
         """
         size, scores, counts = len(relevances), relevances.float(), offsets.diff()
-        queries = torch.repeat_interleave(torch.arange(len(counts), device=offsets.device), counts)
+        queries = entries(counts).owners
         if len(queries) != size:
             raise ValueError(f"there are {size} relevances, and offsets for {len(queries)} documents")
         documents = torch.arange(size, device=offsets.device)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from simlearn.ragged import entries
 from simlearn.relations.judgements import Judgements
 from simlearn.relations.relation import Relation
 
@@ -52,7 +53,7 @@ class Remembered:
             raise TypeError(f"documents of a {relation.kind} relation cannot be remembered; give pairs or rankings")
         owners, subgroups = relation.query_ids, relation.document_subgroups
         if owners is not None and relation.offsets is not None:
-            owners = torch.repeat_interleave(owners, relation.offsets.diff(), output_size=relation.n_documents)
+            owners = owners[entries(relation.offsets.diff(), relation.n_documents).owners]
         if subgroups is None:  # as in a batch that happens to have none
             subgroups = torch.zeros(relation.n_documents, dtype=torch.long, device=relation.device)
         return cls(scores=relation.scores, subgroups=subgroups, owner_ids=owners, ids=ids)

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from simlearn.embeddings import Embeddings
+from simlearn.ragged import Ragged
 from simlearn.scoring import CosineScorer, Scorer
 from simlearn.search.keys import pack, unpack_scores
-from simlearn.search.neighbours import Neighbours, Ragged
+from simlearn.search.neighbours import Neighbours
 from simlearn.search.tiles import in_range, refuse_not_finite
 
 
@@ -42,17 +43,17 @@ def rank_candidates(
     scorer = CosineScorer() if scorer is None else scorer
     queries = queries if isinstance(queries, Embeddings) else Embeddings(queries)
     documents = documents if isinstance(documents, Embeddings) else Embeddings(documents)
-    lists = Ragged(*candidates)
-    lists.check("candidates", len(queries), len(documents))
+    lists = Ragged.of(candidates)
+    lists.check_rows("candidates", len(queries), len(documents))
     refuse_not_finite(queries, "query")
     refuse_not_finite(documents, "document")
-    lengths: list[int] = lists.offsets.diff().tolist()
+    lengths: list[int] = lists.lengths.tolist()
     width = k if k is not None else max(lengths, default=0)
     scores = torch.full((len(queries), width), -torch.inf, device=queries.device)
     indices = torch.full((len(queries), width), -1, dtype=torch.long, device=queries.device)
     with torch.autocast(queries.device.type, enabled=False):
         prepared = scorer.prepare_queries(queries)
-        for row, rows in enumerate(torch.split(lists.rows.to(documents.device), lengths)):
+        for row, rows in enumerate(torch.split(lists.values.to(documents.device), lengths)):
             if not len(rows):
                 continue
             own = scorer.prepare_documents(documents.take(rows))

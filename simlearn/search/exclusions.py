@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from simlearn.search.neighbours import Ragged
+from simlearn.ragged import Ragged, entries
 
 
 class Exclusions:
@@ -48,9 +48,9 @@ class Exclusions:
                     raise ValueError(f"{name} ids must have the shape ({size},), got {tuple(ids_of_one.shape)}")
             self._ids = ids[0].to(device), ids[1].to(device)
         if lists is not None:
-            ragged = Ragged(*lists)
-            ragged.check("exclude_rows", n_queries, n_documents)
-            self._entries = ragged.owners().to(device), ragged.rows.to(device)
+            ragged = Ragged.of(lists)
+            ragged.check_rows("exclude_rows", n_queries, n_documents)
+            self._entries = ragged.owners().to(device), ragged.values.to(device)
             self._offsets: list[int] = ragged.offsets.tolist()
 
     @property
@@ -87,9 +87,8 @@ class Exclusions:
         document_ids = self._ids[1][columns]
         first = torch.searchsorted(query_ids, document_ids)
         counts = torch.searchsorted(query_ids, document_ids, right=True) - first
-        document = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-        within = torch.arange(len(document), device=counts.device) - (counts.cumsum(0) - counts)[document]
-        return order[first[document] + within], document
+        document, place = entries(counts)
+        return order[first[document] + place], document
 
     def _listed(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor] | None:
         if self._entries is None:

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from simlearn.embeddings import Embeddings
+from simlearn.ragged import Ragged
 from simlearn.scoring import CosineScorer, Scorer
 from simlearn.search.backends import Backend, SearchPiece, search_with
 from simlearn.search.best import Best
 from simlearn.search.exclusions import Exclusions
 from simlearn.search.keys import MAX_DOCUMENTS
-from simlearn.search.neighbours import Neighbours, Ragged
+from simlearn.search.neighbours import Neighbours
 from simlearn.search.tiles import (
     Documents,
     TileScores,

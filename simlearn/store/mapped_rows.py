@@ -31,9 +31,9 @@ from simlearn.embeddings import Embeddings
 from simlearn.files import locked, replace_file, sync, write_at
 from simlearn.files.mapping import map_array, tensor_over
 from simlearn.meta import Categories, Meta
+from simlearn.ragged import pad
 from simlearn.store.checksums import Checksums, checksums
 from simlearn.store.commit import Commit, Layout, stored_dtype
-from simlearn.store.ragged import pad
 from simlearn.store.table import KEY_SIZE
 
 VALUES = "vectors/data.ninja"

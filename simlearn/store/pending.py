@@ -12,10 +12,10 @@ from torch import Tensor
 from simlearn import meta as columns
 from simlearn.embeddings import Embeddings
 from simlearn.meta import Categories, Meta
+from simlearn.ragged import flatten
 from simlearn.store.commit import Layout, MetaColumn
 from simlearn.store.key_index import KeyIndex
 from simlearn.store.mapped_rows import Block
-from simlearn.store.ragged import flatten
 from simlearn.store.table import KEY_SIZE
 
 COMMIT_BYTES = 4 << 20

@@ -12,8 +12,8 @@ from torch import Tensor
 from simlearn import meta as columns
 from simlearn.embeddings import Embeddings
 from simlearn.meta import Meta
+from simlearn.ragged import flatten, pad
 from simlearn.store.key_index import KeyIndex
-from simlearn.store.ragged import flatten, pad
 from simlearn.store.table import KEY_SIZE, Keys, as_keys
 
 

@@ -18,9 +18,10 @@ from torch import Tensor
 from simlearn.embeddings import Embeddings
 from simlearn.evaluation import PairEvaluator, RerankingEvaluator, RetrievalEvaluator
 from simlearn.negatives.mining import MiningConfig, mine
+from simlearn.ragged import Ragged
 from simlearn.samples import SimilarityPairSample, SimilarityRankingSample
 from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer, Scorer
-from simlearn.search import Ragged, rank_candidates, top_k
+from simlearn.search import rank_candidates, top_k
 
 
 def one(size: int, seed: int) -> Embeddings:

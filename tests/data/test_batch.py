@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simlearn.data.batch import Batch, BatchCollator, SampleTable, collate_samples
-from simlearn.data.columns import Ragged, concatenate
+from simlearn.data.columns import concatenate
 from simlearn.data.kinds import GroupKind, LabelKind, PairKind, RankingKind, SampleKind
+from simlearn.ragged import Ragged
 from simlearn.relations import Relation
 from simlearn.samples import (
     SimilarityGroupSample,
@@ -59,7 +60,7 @@ def table_of(kind: SampleKind, samples: list[Any], known: Known, two_towers: boo
     runs = [samples[start : start + run] for start in range(0, len(samples), run)]
     columns = concatenate([{**kind.labels(one), **kind.ids(one)} for one in runs])
     documents, counts = kind.documents(samples)
-    rows = {} if kind.shared else {"text": Ragged.of_counts(known(documents).rows, counts)}
+    rows = {} if kind.shared else {"text": Ragged.of_lengths(known(documents).rows, counts)}
     return SampleTable(kind, columns, {"text": known(kind.queries(samples)).rows}, rows, two_towers)
 
 
@@ -123,7 +124,7 @@ def test_labels_are_checked_where_they_are_collated() -> None:
         BatchCollator(PairKind(), TOWER, check=refuse)(samples)
     columns = {**PairKind().labels(samples), **PairKind().ids(samples)}
     rows = torch.zeros(1, dtype=torch.long)
-    table = SampleTable(PairKind(), columns, {"text": rows}, {"text": Ragged.of([[0]], torch.long)}, False, refuse)
+    table = SampleTable(PairKind(), columns, {"text": rows}, {"text": Ragged.from_lists([[0]])}, False, refuse)
     with pytest.raises(ValueError, match="the loss cannot use this"):
         table.batch(rows)
 

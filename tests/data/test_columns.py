@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simlearn.data.columns import Columns, Ragged, concatenate, join, take
+from simlearn.data.columns import Columns, concatenate, join, take
+from simlearn.ragged import Ragged
 
 LISTS = st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4), max_size=12)
 
@@ -21,7 +22,7 @@ def rows_of(column: Ragged) -> list[list[int]]:
 @given(LISTS, st.data())
 @settings(deadline=None)
 def test_taking_rows(lists: list[list[int]], data: st.DataObject) -> None:
-    column = Ragged.of(lists, torch.long)
+    column = Ragged.from_lists(lists, torch.long)
     assert len(column) == len(lists)
     assert rows_of(column) == lists
     rows = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=20)) if lists else []
@@ -31,7 +32,7 @@ def test_taking_rows(lists: list[list[int]], data: st.DataObject) -> None:
 @given(st.lists(LISTS, min_size=1, max_size=4))
 @settings(deadline=None)
 def test_joining_columns(parts: list[list[list[int]]]) -> None:
-    joined = join([Ragged.of(part, torch.long) for part in parts])
+    joined = join([Ragged.from_lists(part, torch.long) for part in parts])
     assert isinstance(joined, Ragged)
     assert rows_of(joined) == [row for part in parts for row in part]
 
@@ -40,7 +41,7 @@ def test_samples_of_all_columns() -> None:
     def columns(first: int) -> Columns:
         return {
             "numbers": torch.tensor([first, first + 1]),
-            "lists": Ragged.of([[first], [first, first]], torch.long),
+            "lists": Ragged.from_lists([[first], [first, first]], torch.long),
         }
 
     both = take(concatenate([columns(1), columns(5)]), torch.tensor([3, 0]))
@@ -51,5 +52,5 @@ def test_samples_of_all_columns() -> None:
 
 
 def test_values_of_more_dimensions_and_counts() -> None:
-    column = Ragged.of_counts(torch.arange(6).view(3, 2), [1, 0, 2])
+    column = Ragged.of_lengths(torch.arange(6).view(3, 2), [1, 0, 2])
     assert column.take(torch.tensor([2, 1])).values.tolist() == [[2, 3], [4, 5]]

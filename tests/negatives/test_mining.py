@@ -5,7 +5,7 @@ import torch
 
 from simlearn.embeddings import Embeddings
 from simlearn.negatives.mining import MiningConfig, mine
-from simlearn.search import Ragged
+from simlearn.ragged import Ragged
 
 
 def oracle(scores: torch.Tensor, positives: list[list[int]], config: MiningConfig) -> list[list[int]]:

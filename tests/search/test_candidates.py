@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from simlearn.ragged import Ragged
 from simlearn.scoring import DotScorer
-from simlearn.search import Ragged, rank_candidates, top_k
+from simlearn.search import rank_candidates, top_k
 
 
 def test_it_equals_a_search_of_the_candidates_alone() -> None:

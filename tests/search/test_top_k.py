@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from simlearn.embeddings import Embeddings
+from simlearn.ragged import Ragged
 from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer, Scorer
-from simlearn.search import Neighbours, Ragged, id_ranks, top_k
+from simlearn.search import Neighbours, id_ranks, top_k
 
 
 class MaxSim(Scorer):

@@ -15,8 +15,9 @@ from simlearn.evaluation.look.look import Look, NeighbourList
 from simlearn.evaluation.look.plane import Method
 from simlearn.evaluation.rankings import Qrels, Ranking
 from simlearn.evaluation.retrieval import ndcg
+from simlearn.ragged import Ragged
 from simlearn.scoring import CosineScorer, Scorer
-from simlearn.search import Ragged, top_k
+from simlearn.search import top_k
 
 _DEPTH = 100
 _PAIRS = 20_000
