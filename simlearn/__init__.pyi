@@ -7,7 +7,6 @@ from .cache import CacheConfig as CacheConfig
 from .cache import CacheType as CacheType
 from .cache import EmbeddingCache as EmbeddingCache
 from .components import Component as Component
-from .data import DataReport as DataReport
 from .data import GroupBatchSampler as GroupBatchSampler
 from .data import GroupSimilarityDataLoader as GroupSimilarityDataLoader
 from .data import LabelSimilarityDataLoader as LabelSimilarityDataLoader
@@ -15,7 +14,6 @@ from .data import PairsSimilarityDataLoader as PairsSimilarityDataLoader
 from .data import RankingSimilarityDataLoader as RankingSimilarityDataLoader
 from .data import SimilarityDataLoader as SimilarityDataLoader
 from .data import SimilarityGroupDataset as SimilarityGroupDataset
-from .data import examine as examine
 from .distances import Distance as Distance
 from .embeddings import Embeddings as Embeddings
 from .encoders import BagOfTokensEncoder as BagOfTokensEncoder
@@ -39,13 +37,10 @@ from .evaluation import RerankingEvaluator as RerankingEvaluator
 from .evaluation import RetrievalEvaluator as RetrievalEvaluator
 from .evaluation import evaluate as evaluate
 from .evaluation.health import Health as Health
-from .evaluation.look import Look as Look
-from .evaluation.look import export_projector as export_projector
-from .evaluation.look import look_at as look_at
-from .evaluation.modules import BaseMetric as BaseMetric
-from .evaluation.modules import RetrievalPrecision as RetrievalPrecision
-from .evaluation.modules import RetrievalReciprocalRank as RetrievalReciprocalRank
-from .evaluation.modules import RetrievalRPrecision as RetrievalRPrecision
+from .evaluation.quaterion.modules import BaseMetric as BaseMetric
+from .evaluation.quaterion.modules import RetrievalPrecision as RetrievalPrecision
+from .evaluation.quaterion.modules import RetrievalReciprocalRank as RetrievalReciprocalRank
+from .evaluation.quaterion.modules import RetrievalRPrecision as RetrievalRPrecision
 from .files import LoadError as LoadError
 from .files import UntrustedError as UntrustedError
 from .heads import EmptyHead as EmptyHead
@@ -58,6 +53,11 @@ from .heads import SoftmaxEmbeddingsHead as SoftmaxEmbeddingsHead
 from .heads import StackedProjectionHead as StackedProjectionHead
 from .heads import SwitchHead as SwitchHead
 from .heads import WideningHead as WideningHead
+from .inspection import DataReport as DataReport
+from .inspection import Look as Look
+from .inspection import examine as examine
+from .inspection import export_projector as export_projector
+from .inspection import look_at as look_at
 from .losses import AnglELoss as AnglELoss
 from .losses import ArcFaceLoss as ArcFaceLoss
 from .losses import CenterLoss as CenterLoss

@@ -2,7 +2,6 @@
 
 from simlearn.data.batch import Batch, BatchCollator, SampleBatch, SampleTable
 from simlearn.data.bound_loader import BoundLoader
-from simlearn.data.doctor import DataReport, Finding, examine
 from simlearn.data.group_batch_sampler import GroupBatchSampler
 from simlearn.data.loaders import (
     GroupSimilarityDataLoader,
@@ -17,8 +16,6 @@ __all__ = [
     "Batch",
     "BatchCollator",
     "BoundLoader",
-    "DataReport",
-    "Finding",
     "GroupBatchSampler",
     "GroupSimilarityDataLoader",
     "LabelSimilarityDataLoader",
@@ -28,5 +25,4 @@ __all__ = [
     "SampleTable",
     "SimilarityDataLoader",
     "SimilarityGroupDataset",
-    "examine",
 ]

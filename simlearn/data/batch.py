@@ -16,9 +16,7 @@ from simlearn.relations import Relation, RelationCheck
 from simlearn.towers.chunks import collate_in_chunks
 from simlearn.towers.inputs import CachedRows, InputChunks, Inputs
 from simlearn.towers.plan import TowerCollator
-
-Lookups = Mapping[str, Callable[[list[Any]], Any]]
-"""For parts that are cached, by name: from their objects to `CachedRows`, or to what the encoder takes."""
+from simlearn.towers.token_budget import Lookups
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from simlearn.evaluation.encode import Encode, encoder_of
-from simlearn.evaluation.report import EvaluationReport
+from simlearn.evaluation.reports.report import EvaluationReport
 from simlearn.scoring import Scorer
 
 

@@ -15,7 +15,7 @@ from simlearn.losses.loss_result import LossResult, anchor_counts
 from simlearn.losses.tiling import mine_hardest
 from simlearn.precision import at_least_single
 from simlearn.relations import Relation, RelationKind
-from simlearn.relations.judgements import Judgements
+from simlearn.relations.judgements import PairJudgements
 from simlearn.scoring import Scorer
 
 
@@ -74,7 +74,7 @@ def _of_classes(class_of: Tensor, n_classes: int) -> Relation:
         RelationKind.PAIRS,
         len(class_of),
         n_classes,
-        *Judgements.none(class_of.device),
+        *PairJudgements.none(class_of.device),
         query_subgroups=class_of + 1,  # 0 beside 0 would say nothing
         document_subgroups=torch.arange(n_classes, device=class_of.device) + 1,
     )

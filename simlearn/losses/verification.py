@@ -16,7 +16,7 @@ from torch.multiprocessing.spawn import start_processes
 from simlearn.distributed import all_reduce_sum, world_size
 from simlearn.embeddings import Embeddings
 from simlearn.losses.class_loss import class_losses
-from simlearn.losses.gathering import global_loss
+from simlearn.losses.global_loss import global_loss
 from simlearn.losses.similarity_loss import SimilarityLoss
 from simlearn.relations import Relation, RelationKind
 from simlearn.scoring import Scorer

@@ -10,7 +10,7 @@ from torch import Tensor
 from simlearn.ragged import entries
 
 
-class Judgements(NamedTuple):
+class PairJudgements(NamedTuple):
     """J scores of a query and a document each.
 
     Args:
@@ -24,13 +24,13 @@ class Judgements(NamedTuple):
     scores: Tensor
 
     @classmethod
-    def none(cls, device: torch.device) -> Judgements:
+    def none(cls, device: torch.device) -> PairJudgements:
         """Nothing is judged."""
         rows = torch.empty(0, dtype=torch.long, device=device)
         return cls(rows, rows, torch.empty(0, device=device))
 
     @classmethod
-    def of_matrix(cls, matrix: Tensor) -> Judgements:
+    def of_matrix(cls, matrix: Tensor) -> PairJudgements:
         """What a matrix (N, M) says; see `Relation.from_matrix`.
 
         Raises:
@@ -52,7 +52,7 @@ class Judgements(NamedTuple):
         queries, documents = (matrix if matrix.dtype is torch.bool else ~matrix.isnan()).nonzero(as_tuple=True)
         return cls(queries, documents, matrix[queries, documents].float())
 
-    def close_over(self, query_ids: Tensor | None, document_ids: Tensor | None) -> Judgements:
+    def close_over(self, query_ids: Tensor | None, document_ids: Tensor | None) -> PairJudgements:
         """Extend the judgements from rows to all rows of the same objects; where several meet, the highest score stays.
 
         Args:
@@ -78,16 +78,16 @@ class Judgements(NamedTuple):
         cells, cell_of = torch.unique(queries * len(document_ids) + documents, return_inverse=True)
         best = self.scores.new_full((len(cells),), -torch.inf)
         best = best.scatter_reduce(0, cell_of, self.scores[judgement], reduce="amax")
-        return Judgements(cells.div(len(document_ids), rounding_mode="floor"), cells % len(document_ids), best)
+        return PairJudgements(cells.div(len(document_ids), rounding_mode="floor"), cells % len(document_ids), best)
 
-    def transposed(self) -> Judgements:
+    def transposed(self) -> PairJudgements:
         """Documents as queries and queries as documents, by the new queries ascending."""
-        return Judgements(self.documents, self.queries, self.scores).by_query()
+        return PairJudgements(self.documents, self.queries, self.scores).by_query()
 
-    def by_query(self) -> Judgements:
+    def by_query(self) -> PairJudgements:
         """The same, by their queries ascending."""
         order = torch.argsort(self.queries, stable=True)
-        return Judgements(self.queries[order], self.documents[order], self.scores[order])
+        return PairJudgements(self.queries[order], self.documents[order], self.scores[order])
 
     def tile(self, values: Tensor, rows: slice, columns: slice, elsewhere: Tensor | None = None) -> Tensor:
         """A tile (len(rows), len(columns)) of bools: `values` (J,) where there is a judgement.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from simlearn.relations.judgements import Judgements
 from simlearn.relations.labels import shares_label
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ def similar(relation: Relation, rows: slice, columns: slice) -> Tensor:
     """Which documents are similar to which queries; see `Relation.positives`. Both slices have their bounds."""
     if relation.is_shared:
         return _without_diagonal(_has_common(relation, rows, columns), rows, columns)
-    return _judgements(relation).tile(relation.judged_scores > 0, rows, columns)
+    return relation.judgements.tile(relation.judged_scores > 0, rows, columns)
 
 
 def different(relation: Relation, rows: slice, columns: slice, in_batch: bool) -> Tensor:
@@ -27,11 +26,7 @@ def different(relation: Relation, rows: slice, columns: slice, in_batch: bool) -
         tile = _without_diagonal(~_has_common(relation, rows, columns), rows, columns)
         return _without_equal_ids(relation, tile, rows, columns)
     unjudged = _unjudged(relation, rows, columns, in_batch)
-    return _judgements(relation).tile(relation.judged_scores <= 0, rows, columns, unjudged)
-
-
-def _judgements(relation: Relation) -> Judgements:
-    return Judgements(relation.judged_queries, relation.judged_documents, relation.judged_scores)
+    return relation.judgements.tile(relation.judged_scores <= 0, rows, columns, unjudged)
 
 
 def _unjudged(relation: Relation, rows: slice, columns: slice, in_batch: bool) -> Tensor | None:

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from simlearn.distributed import is_distributed
 from simlearn.ragged import entries
-from simlearn.relations.gathering import Columns, gather_columns
-from simlearn.relations.judgements import Judgements
+from simlearn.relations.gathered import RelationColumns, gather_columns
+from simlearn.relations.judgements import PairJudgements
 from simlearn.relations.kind import RelationKind
 from simlearn.relations.masks import different, similar
 
@@ -116,7 +116,7 @@ class Relation:
             RelationKind.PAIRS,
             size,
             size,
-            *Judgements(rows, rows, scores).close_over(query_ids, document_ids),
+            *PairJudgements(rows, rows, scores).close_over(query_ids, document_ids),
             scores=scores,
             query_subgroups=first,
             document_subgroups=second,
@@ -127,7 +127,7 @@ class Relation:
     @classmethod
     def from_groups(cls, groups: Tensor, ids: Tensor | None = None) -> Relation:
         """N objects, each query and document at once; (N,) groups and ids."""
-        none = Judgements.none(groups.device)
+        none = PairJudgements.none(groups.device)
         size = len(groups)
         return cls(RelationKind.GROUPS, size, size, *none, groups=groups, query_ids=ids, document_ids=ids)
 
@@ -144,7 +144,7 @@ class Relation:
             RelationKind.LABELS,
             len(offsets) - 1,
             len(offsets) - 1,
-            *Judgements.none(labels.device),
+            *PairJudgements.none(labels.device),
             label_offsets=offsets,
             labels=labels,
             query_ids=ids,
@@ -168,7 +168,7 @@ class Relation:
             RelationKind.RANKING,
             len(counts),
             size,
-            *Judgements(queries, documents, scores).close_over(query_ids, document_ids),
+            *PairJudgements(queries, documents, scores).close_over(query_ids, document_ids),
             scores=scores,
             query_ids=query_ids,
             document_ids=document_ids,
@@ -190,7 +190,7 @@ class Relation:
             ValueError: for another shape.
         """
         query_ids, document_ids = ids or (None, None)
-        judgements = Judgements.of_matrix(matrix)  # which refuses all but two dimensions
+        judgements = PairJudgements.of_matrix(matrix)  # which refuses all but two dimensions
         return cls(
             RelationKind.MATRIX,
             matrix.shape[0],
@@ -216,8 +216,9 @@ class Relation:
         return self.judged_queries.device
 
     @property
-    def _judgements(self) -> Judgements:
-        return Judgements(self.judged_queries, self.judged_documents, self.judged_scores)
+    def judgements(self) -> PairJudgements:
+        """What was judged."""
+        return PairJudgements(self.judged_queries, self.judged_documents, self.judged_scores)
 
     def paired_scores(self) -> Tensor:
         """(N,) float32 score of query i with document i, as it was given; for `PAIRS`.
@@ -268,7 +269,7 @@ class Relation:
         """
         if self.is_shared and self.n_queries < self.n_documents:
             raise ValueError(f"{self.n_queries} of {self.n_documents} objects ask, which has no transpose")
-        queries, documents, scores = self._judgements.transposed()
+        queries, documents, scores = self.judgements.transposed()
         return replace(
             self,
             n_queries=self.n_documents,
@@ -293,7 +294,7 @@ class Relation:
         }
         return replace(self, **moved)
 
-    def _columns(self) -> Columns:
+    def _columns(self) -> RelationColumns:
         return {name: getattr(self, name) for name in _COLUMNS}
 
     def gather(self) -> Relation:
@@ -305,7 +306,7 @@ class Relation:
         whole: dict[str, Any] = {**columns, "n_queries": n_queries, "n_documents": n_documents}
         joined = replace(self, shares=shares, **whole)
         # An object may be in the batches of two processes.
-        closed = joined._judgements.close_over(joined.query_ids, joined.document_ids)
+        closed = joined.judgements.close_over(joined.query_ids, joined.document_ids)
         return replace(
             joined, judged_queries=closed.queries, judged_documents=closed.documents, judged_scores=closed.scores
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from simlearn.ragged import entries
-from simlearn.relations.judgements import Judgements
+from simlearn.relations.judgements import PairJudgements
 from simlearn.relations.relation import Relation
 
 
@@ -110,7 +110,7 @@ class Remembered:
 
     def _judged(self, relation: Relation, whole: Remembered) -> dict[str, Tensor]:
         """The judgements of the relation, and those that still hold of these documents."""
-        judged = Judgements(relation.judged_queries, relation.judged_documents, relation.judged_scores)
+        judged = relation.judgements
         ids = relation.query_ids
         if ids is not None and len(ids) and self.owner_ids is not None and self.scores is not None:
             ascending, order = ids.sort()
@@ -118,6 +118,6 @@ class Remembered:
             again = ascending[place] == self.owner_ids  # one row of the owner is enough: the judgement is closed below
             later = torch.arange(len(self), device=ids.device) + relation.n_documents
             more = (order[place][again], later[again], self.scores[again])
-            joined = Judgements(*(torch.cat(both) for both in zip(judged, more, strict=True)))
+            joined = PairJudgements(*(torch.cat(both) for both in zip(judged, more, strict=True)))
             judged = joined.close_over(ids, whole.ids).by_query()
         return {"judged_queries": judged.queries, "judged_documents": judged.documents, "judged_scores": judged.scores}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from simlearn.embeddings import Embeddings
 from simlearn.losses import LossResult, SimilarityLoss
-from simlearn.losses.gathering import gather_batch, global_loss
+from simlearn.losses.global_loss import gather_batch, global_loss
 from simlearn.negatives import Memory
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer

@@ -12,13 +12,13 @@ from torch import Tensor
 from simlearn.cache import CacheConfig, EmbeddingCache
 from simlearn.cache.token_cache import TokenCache
 from simlearn.data import Batch, BatchCollator, BoundLoader, SampleTable, SimilarityDataLoader
-from simlearn.data.batch import Lookups
 from simlearn.embeddings import Embeddings
 from simlearn.encoding import encode_in_batches, encode_shared, evaluating
 from simlearn.losses import SimilarityLoss
 from simlearn.models import SimilarityModel
 from simlearn.towers.chunks import collate_in_chunks, embed_in_chunks
 from simlearn.towers.inputs import CachedRows, Inputs
+from simlearn.towers.token_budget import Lookups
 from simlearn.training.stage import TrainStage
 
 _ROWS_AT_ONCE = 4096

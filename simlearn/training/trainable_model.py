@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from simlearn.data import Batch, SimilarityDataLoader
 from simlearn.evaluation import AttachedMetric
 from simlearn.relations import Relation
-from simlearn.training.checks import check_data, check_kind, find_classes
+from simlearn.training.data_checks import check_data, check_kind, find_classes
 from simlearn.training.metric_log import MetricLog
 from simlearn.training.model_checks import check_model, warn_if_unsavable
 from simlearn.training.objective import Objective, Outcome

@@ -36,7 +36,7 @@ from simlearn.losses import (
     SoftmaxLoss,
     TripletLoss,
 )
-from simlearn.losses.gathering import gather_batch, global_loss
+from simlearn.losses.global_loss import gather_batch, global_loss
 from simlearn.relations import RelationKind, Remembered
 
 SIZE = 5

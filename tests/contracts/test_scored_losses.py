@@ -31,7 +31,7 @@ from simlearn.losses import (
     SumLoss,
     TripletLoss,
 )
-from simlearn.losses.gathering import gather_batch
+from simlearn.losses.global_loss import gather_batch
 from simlearn.relations import Relation, RelationKind
 from simlearn.scoring import Scorer
 from tests.contracts.test_losses import CASES, batch, made, name_of

@@ -18,7 +18,9 @@ from simlearn import (
     SimilarityPairSample,
     SimilarityRankingSample,
 )
-from simlearn.evaluation import group_evaluator, pairs, reranking_evaluator
+from simlearn.evaluation.groups import group_evaluator
+from simlearn.evaluation.pairs import metrics as pairs
+from simlearn.evaluation.rankings import reranking_evaluator
 
 
 def as_given(objects: list[Any], role: str) -> np.ndarray:

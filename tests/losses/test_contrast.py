@@ -17,7 +17,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.losses import InfoNCELoss, LossResult
 from simlearn.losses.contrast import contrast
 from simlearn.losses.formula import Formula, over_masks
-from simlearn.losses.gathering import gather_batch
+from simlearn.losses.global_loss import gather_batch
 from simlearn.losses.infonce_loss import any_positive, supervised_contrastive
 from simlearn.losses.multiple_negatives_ranking_loss import each_positive
 from simlearn.relations import Relation

@@ -13,7 +13,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.losses import AnglELoss, CoSENTLoss, LossResult
 from simlearn.losses.cosent_loss import PairOrderLoss, pair_order
 from simlearn.relations import Relation
-from simlearn.training.checks import check_data
+from simlearn.training.data_checks import check_data
 
 
 def random_pairs(size: int = 7, width: int = 4) -> tuple[Tensor, Tensor, Tensor]:

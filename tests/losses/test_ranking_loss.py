@@ -21,7 +21,7 @@ from simlearn.losses import (
 from simlearn.losses.ranking_loss import Candidates, RankingLoss
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
-from simlearn.training.checks import check_data
+from simlearn.training.data_checks import check_data
 
 LOSSES: list[Callable[[], RankingLoss]] = [
     KLDistillationLoss,

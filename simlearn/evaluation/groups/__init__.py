@@ -1,0 +1,1 @@
+"""Groups of objects: how well neighbours and clusters agree with them."""

@@ -1,0 +1,1 @@
+"""Pairs of objects: how well scores tell the similar from the different."""

@@ -1,0 +1,1 @@
+"""Quaterion's metric objects, as adapters over the pure functions of this room."""

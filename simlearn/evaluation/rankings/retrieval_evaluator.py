@@ -1,0 +1,161 @@
+"""Search: queries against a corpus, judged by relevance judgements."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from simlearn.embeddings import Embeddings
+from simlearn.evaluation.base_evaluator import BaseEvaluator
+from simlearn.evaluation.encode import Encode, ObjectSet
+from simlearn.evaluation.rankings.files import Judgements, ParseRecord, read_objects, read_qrels, text_of
+from simlearn.evaluation.rankings.judgements import Judged, judgements_of, named
+from simlearn.evaluation.rankings.registry import retrieval_metrics
+from simlearn.evaluation.rankings.values import RankedValues
+from simlearn.evaluation.reports.report import EvaluationReport
+from simlearn.scoring import Scorer
+from simlearn.search import id_ranks, top_k
+
+DEFAULT_METRICS = ("ndcg@10", "mrr@10", "map@100", "recall@1", "recall@10", "recall@100")
+_CELLS = 2**23
+"""Places of rankings held at once."""
+
+
+class RetrievalEvaluator(BaseEvaluator):
+    """How well queries find what is relevant to them in a corpus, exactly.
+
+    Queries without a relevant document have no value: they are not encoded, and counted as undefined.
+
+    Args:
+        queries: objects by id, a list of them (the ids are then 0, 1, ...), or a file (see `read_objects`).
+        corpus: the documents, likewise.
+        qrels: by query id the grades by document id, or the ids of the relevant documents; a list of those in the
+            order of the queries; or a file (see `read_qrels`). A grade above 0 is relevant.
+        metrics: names such as `"recall@10"`, `"ndcg@10"`, `"mrr"`; see `retrieval_metric`.
+        relevance_level: a document is relevant from this grade on; None: above 0. nDCG looks at grades alone.
+        undefined: leave queries without a relevant document out of the means, or count them as `"zero"`, as trec_eval
+            does; they are reported either way.
+        missing: what to do about judged ids that are not among the queries or documents: `"error"`; `"count"` such
+            documents as relevant and never found; or `"drop"` such judgements. What is left out is counted.
+        exclude_same_id: no query finds the document with its own id (BEIR's ArguAna and Quora need it).
+        ties: which of equal scores comes first: the `"first"` document, or, with `"trec"`, the last by id, as in
+            trec_eval.
+        parse: from a JSON record to an object, for files.
+        **options: see `BaseEvaluator`.
+
+    Raises:
+        ValueError: for no queries or documents, unknown metrics, ids that are missing, or no relevant document at all.
+
+    >>> from simlearn.evaluation import RetrievalEvaluator
+    >>> evaluator = RetrievalEvaluator(["a", "b"], ["A", "B"], [[0], [1]], metrics=["mrr"])
+    >>> report = evaluator.evaluate(model=lambda objects, role: [[ord(one.lower()) - 96.0, 1.0] for one in objects])
+    >>> report["mrr"]
+    1.0
+    """
+
+    def __init__(
+        self,
+        queries: Mapping[Any, Any] | Sequence[Any] | str | Path,
+        corpus: Mapping[Any, Any] | Sequence[Any] | str | Path,
+        qrels: Mapping[Any, Any] | Sequence[Any] | Judgements | str | Path,
+        metrics: Iterable[str] = DEFAULT_METRICS,
+        *,
+        relevance_level: float | None = None,
+        undefined: Literal["skip", "zero"] = "skip",
+        missing: Literal["error", "count", "drop"] = "error",
+        exclude_same_id: bool = False,
+        ties: Literal["first", "trec"] = "first",
+        parse: ParseRecord = text_of,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if undefined not in ("skip", "zero"):
+            raise ValueError(f"undefined must be 'skip' or 'zero', got {undefined!r}")
+        if ties not in ("first", "trec"):
+            raise ValueError(f"ties must be 'first' or 'trec', got {ties!r}")
+        self.metrics = retrieval_metrics(metrics)
+        self.relevance_level = relevance_level
+        self.undefined = undefined
+        self.exclude_same_id = exclude_same_id
+        self.ties = ties
+        query_ids, query_objects = named(queries, "queries", parse)
+        document_ids, documents = named(corpus, "documents", parse)
+        self.judged = Judged.of(judgements_of(qrels, query_ids), query_ids, document_ids, missing)
+        kept = self.judged.searched
+        self.query_ids: list[Hashable] = query_ids
+        self.query_objects = query_objects
+        self.queries = ObjectSet([query_ids[row] for row in kept], [query_objects[row] for row in kept], "query")
+        self.corpus = ObjectSet(document_ids, documents, "document")
+
+    @classmethod
+    def from_beir(cls, folder: str | Path, split: str = "test", **options: Any) -> RetrievalEvaluator:
+        """From a folder as BEIR has it: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`.
+
+        Args:
+            folder: the folder.
+            split: which judgements; queries that it does not judge are left out.
+            **options: as for the class.
+        """
+        folder = Path(folder)
+        parse: ParseRecord = options.get("parse", text_of)
+        qrels = read_qrels(folder / "qrels" / f"{split}.tsv")
+        queries = read_objects(folder / "queries.jsonl", parse)
+        judged = {name: query for name, query in queries.items() if name in qrels.grades}
+        return cls(judged, folder / "corpus.jsonl", qrels, **options)
+
+    def objects(self) -> list[tuple[str, list[Any]]]:
+        """The queries that have a relevant document, and the corpus."""
+        return [("query", self.queries.distinct), ("document", self.corpus.distinct)]
+
+    def measure(self, encode: Encode, scorer: Scorer) -> EvaluationReport:
+        """Search the whole corpus for every query, and judge what is found."""
+        queries, documents = self.queries.embed(encode, "query"), self.corpus.embed(encode, "document")
+        ranked = RankedValues(self.metrics, self.relevance_level)
+        deepest = [metric.depth(self.judged.most_relevant, len(self.corpus)) for metric in self.metrics]
+        depth = max(deepest, default=1)
+        at_once = max(1, _CELLS // max(depth, self.judged.most_judged))
+        for start in range(0, len(queries), at_once):
+            rows = slice(start, min(start + at_once, len(queries)))
+            found = self._search(queries.take(rows), documents, depth, scorer, rows)
+            ranked.add(found, self.judged.qrels(rows))
+        return self._report(ranked)
+
+    def _search(self, queries: Embeddings, documents: Embeddings, k: int, scorer: Scorer, rows: slice) -> Tensor:
+        options: dict[str, Any] = {"ties": self.ties}
+        if self.ties == "trec":
+            options["document_ranks"] = id_ranks([str(one) for one in self.corpus.ids])
+        if self.exclude_same_id:
+            row_of = {one: row for row, one in enumerate(self.corpus.ids)}
+            own = torch.tensor([row_of.get(one, -1) for one in self.queries.ids[rows]], dtype=torch.long)
+            everything = torch.arange(len(self.corpus))
+            options["exclude_ids"] = (own.to(queries.device), everything.to(queries.device))
+        return top_k(queries, documents, k, scorer, **options).indices.cpu()
+
+    def _report(self, ranked: RankedValues) -> EvaluationReport:
+        n_queries = len(self.query_ids)
+        kept = torch.tensor(self.judged.searched, dtype=torch.long)
+        found: list[Any] = [()] * n_queries
+        for row, places in zip(self.judged.searched, ranked.first_found(), strict=True):
+            found[row] = tuple(self.corpus.ids[place] for place in places)
+        place: list[int | None] = [None] * n_queries
+        for row, at in zip(self.judged.searched, ranked.first_relevant(), strict=True):
+            place[row] = at
+        deep = [metric.name for metric in self.metrics if (metric.cutoff or 0) > len(self.corpus)]
+        notes = [*self.judged.notes, *self.queries.notes(), *self.corpus.notes()]
+        if deep:
+            notes.append(f"The corpus is smaller than the cut-off of {', '.join(deep)}: all documents are ranked.")
+        values = ranked.spread(kept, n_queries)
+        return EvaluationReport(
+            f"Retrieval: {n_queries:,} queries, {len(self.corpus):,} documents",
+            RankedValues.statistics(values, zero=self.undefined == "zero"),
+            rows="queries",
+            ids=self.query_ids,
+            table={"query": self.query_objects, "first_relevant": place, "found": found},
+            values=values,
+            notes=notes,
+            **self.resampling,
+        )

@@ -1,0 +1,1 @@
+"""Reports: figures with intervals, tables of the worst, comparisons."""

@@ -1,0 +1,1 @@
+"""What figures are worth: means, intervals by resampling, tests."""

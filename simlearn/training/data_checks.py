@@ -1,0 +1,150 @@
+"""Whether data can teach a loss anything, asked before the first step.
+
+The checks stop as soon as they have found what they look for, which for most data is within the first few samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from simlearn.data import GroupSimilarityDataLoader, LabelSimilarityDataLoader, SimilarityDataLoader
+from simlearn.data.batch import collate_samples
+from simlearn.data.kinds import LabelKind
+from simlearn.losses import SimilarityLoss
+from simlearn.losses.class_loss import class_losses
+from simlearn.relations import RelationKind
+
+_FIRST_RUN, _RUN = 8, 256
+"""Samples looked at together: nearly always a few are enough."""
+_STREAM_LIMIT = 10_000
+"""Samples of a stream that are looked at: it may have no end."""
+
+
+class Evidence(NamedTuple):
+    """What some samples show.
+
+    Args:
+        positives: whether similar objects are among them.
+        negatives: whether different objects are among them.
+    """
+
+    positives: bool
+    negatives: bool
+
+
+def check_kind(loader: SimilarityDataLoader, loss: SimilarityLoss) -> None:
+    """Refuse a kind of samples that the loss does not take, with a TypeError."""
+    if loader.relation not in loss.relations:
+        raise TypeError(
+            f"{type(loss).__name__} learns from {' or '.join(sorted(map(str, loss.relations)))}, "
+            f"{type(loader).__name__} gives {loader.relation}; take another loss, or samples of that kind"
+        )
+
+
+def check_data(loader: SimilarityDataLoader, loss: SimilarityLoss, world_size: int = 1) -> None:
+    """Compare a loader with the loss that is to learn from it.
+
+    Raises:
+        TypeError: for a kind of samples that the loss does not take.
+        ValueError: when the data has no sample, or can never form the positives or negatives that the loss needs.
+    """
+    check_kind(loader, loss)
+    name, relation = type(loss).__name__, loader.relation
+    alone = loader.batch_sampler is None and loader.batch_size * world_size == 1
+    in_batch = loss.takes_batch_as_negatives
+    if alone and loader.kind.shared and loss.needs_positives:
+        raise ValueError(f"{name} compares the objects of a batch: batch_size must be at least 2")
+    if alone and relation is RelationKind.PAIRS and loss.needs_negatives and in_batch:
+        raise ValueError(f"{name} takes its negatives from the batch: batch_size must be at least 2")
+    wants_positives, wants_negatives = loss.needs_positives, loss.needs_negatives
+    empty = True
+    for found in _evidence(loader, in_batch and not alone):
+        empty = False
+        wants_positives = wants_positives and not found.positives
+        wants_negatives = wants_negatives and not found.negatives
+        if not wants_positives and not wants_negatives:
+            return
+    if empty:
+        raise ValueError("the data set is empty; there is nothing to learn from")
+    if loader.is_stream and next(islice(loader.source, _STREAM_LIMIT, None), None) is not None:
+        return
+    if wants_positives:
+        raise ValueError(f"{name} needs similar objects, and no two are: {_NO_POSITIVES[relation]}")
+    if wants_negatives:
+        reasons = _NO_NEGATIVES if in_batch and not alone else _NO_JUDGED_NEGATIVES
+        raise ValueError(f"{name} needs different objects, and all are alike: {reasons[relation]}")
+
+
+def find_classes(loss: SimilarityLoss, train: SimilarityDataLoader) -> None:
+    """Tell losses with one vector a class which classes there are."""
+    for part in class_losses(loss):
+        if part.has_classes:
+            continue
+        if train.is_stream or not isinstance(train, (GroupSimilarityDataLoader, LabelSimilarityDataLoader)):
+            raise ValueError(
+                f"{type(part).__name__} cannot look through a stream for its groups; pass classes=[...] to it"
+            )
+        part.set_classes(train.groups())
+
+
+def _evidence(loader: SimilarityDataLoader, in_batch: bool) -> Iterator[Evidence]:
+    """What is found, sample by sample or in short runs of them."""
+    if loader.relation is RelationKind.GROUPS:
+        groups = _limited(loader, loader.source.values("group"))
+        return _of_labels({loader.kind.stable(group, "group")} for group in groups)
+    samples = _limited(loader, loader.source)
+    if isinstance(loader.kind, LabelKind):
+        kind = loader.kind
+        return _of_labels(kind.label_set(sample) for sample in samples)
+    return _of_relations(loader, samples, in_batch)
+
+
+def _limited(loader: SimilarityDataLoader, items: Iterable[Any]) -> Iterator[Any]:
+    return islice(items, _STREAM_LIMIT if loader.is_stream else None)
+
+
+def _of_labels(label_sets: Iterable[set[int]]) -> Iterator[Evidence]:
+    """Objects are alike when they share a label; two alike may lie far apart."""
+    seen: set[int] = set()
+    common: set[int] | None = None
+    for labels in label_sets:
+        # Where no label is common to all, some two objects nearly always share none.
+        common = labels if common is None else common & labels
+        yield Evidence(not seen.isdisjoint(labels), not common)
+        seen |= labels
+
+
+def _of_relations(loader: SimilarityDataLoader, samples: Iterator[Any], in_batch: bool) -> Iterator[Evidence]:
+    """Runs of samples, each with the very first one: sorted data shows its differences that way too."""
+    first: list[Any] = []
+    length = _FIRST_RUN
+    while run := list(islice(samples, length)):
+        relation = collate_samples(loader.kind, first + run).relation
+        different = bool(relation.negatives(in_batch=in_batch).any())
+        if relation.kind is RelationKind.PAIRS:
+            # A graded pair is both: drawn together as far as its score is above 0, pushed apart as far as below 1.
+            different = different or bool((relation.paired_scores() < 1).any())
+        yield Evidence(bool(relation.positives().any()), different)
+        first = first or run[:1]
+        length = _RUN
+
+
+_NO_POSITIVES = {
+    RelationKind.PAIRS: "every score is 0 or less",
+    RelationKind.GROUPS: "every group has one object; give objects that belong together the same group",
+    RelationKind.LABELS: "no label is shared; give objects that belong together a label in common",
+    RelationKind.RANKING: "every relevance is 0 or less",
+}
+_NO_NEGATIVES = {
+    RelationKind.PAIRS: "all pairs are of one subgroup or of one object; leave the subgroup at 0, or add other objects",
+    RelationKind.GROUPS: "there is only one group; add objects of another",
+    RelationKind.LABELS: "one label is shared by all; leave it out, or add objects without it",
+    RelationKind.RANKING: "all candidates are relevant, or one object; add some with relevance 0, or other queries",
+}
+_NO_JUDGED_NEGATIVES = {
+    **_NO_NEGATIVES,
+    RelationKind.PAIRS: "no score is below 1 and no two subgroups differ; add pairs with score=0.0, or give subgroups",
+    RelationKind.RANKING: "every relevance is above 0; add candidates with relevance 0",
+}
