@@ -72,14 +72,15 @@ class BaseEvaluator(ABC):
         return self.measure(*encoder_of(model, scorer, self.batch_size, self.show_progress))
 
 
-def evaluate(evaluator: Any, dataset: Any = None, model: Any = None) -> EvaluationReport:
-    """Evaluate a model.
+def evaluate(evaluator: Any, dataset: Any = None, model: Any = None, **judged: Any) -> EvaluationReport:
+    """Evaluate a model, or whatever else searches or scores.
 
     Args:
         evaluator: `RetrievalEvaluator`, `RerankingEvaluator`, `PairEvaluator` or `GroupEvaluator`, which hold their
             data, or `Evaluator`, which takes a data set.
         dataset: samples, or their loader, for `Evaluator` alone.
         model: a `SimilarityModel`, a `TrainableModel`, or a function `encode(objects, role)` that returns embeddings.
+        **judged: instead of a model `search=`, for `RetrievalEvaluator`, or `score=`, for `RerankingEvaluator`.
 
     Returns:
         The figures by name, each with its interval in `report.figures`; `print(report)` shows them.
@@ -93,5 +94,5 @@ def evaluate(evaluator: Any, dataset: Any = None, model: Any = None) -> Evaluati
             f"evaluate takes an evaluator first, got a {type(evaluator).__name__}; for instance "
             "simlearn.evaluate(RetrievalEvaluator(queries, corpus, qrels), model=model)"
         )
-    report: EvaluationReport = evaluator.evaluate(dataset, model)
+    report: EvaluationReport = evaluator.evaluate(dataset, model, **judged)
     return report

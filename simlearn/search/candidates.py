@@ -47,21 +47,43 @@ def rank_candidates(
     lists.check_rows("candidates", len(queries), len(documents))
     refuse_not_finite(queries, "query")
     refuse_not_finite(documents, "document")
-    lengths: list[int] = lists.lengths.tolist()
-    width = k if k is not None else max(lengths, default=0)
-    scores = torch.full((len(queries), width), -torch.inf, device=queries.device)
-    indices = torch.full((len(queries), width), -1, dtype=torch.long, device=queries.device)
+    scored = torch.empty(len(lists.values), device=queries.device)
     with torch.autocast(queries.device.type, enabled=False):
-        prepared = scorer.prepare_queries(queries)
-        for row, rows in enumerate(torch.split(lists.values.to(documents.device), lengths)):
-            if not len(rows):
-                continue
-            own = scorer.prepare_documents(documents.take(rows))
-            scored = scorer.tile(prepared.take(slice(row, row + 1)), own)[0].float()
-            if bool(scored.isnan().any()):
-                raise ValueError(f"{type(scorer).__name__} gave query {row} a score of NaN for finite embeddings")
-            keys = pack(scored, torch.arange(len(rows), device=scored.device))
-            order = keys.argsort(descending=True)[:width]
-            scores[row, : len(order)] = unpack_scores(keys[order])
-            indices[row, : len(order)] = rows[order]
-    return Neighbours(in_range(scores, scorer), indices)
+        prepared, start = scorer.prepare_queries(queries), 0
+        for row, rows in enumerate(torch.split(lists.values.to(documents.device), lists.lengths.tolist())):
+            if len(rows):
+                own = scorer.prepare_documents(documents.take(rows))
+                scored[start : start + len(rows)] = scorer.tile(prepared.take(slice(row, row + 1)), own)[0].float()
+                start += len(rows)
+    found = rank_scored(scored, lists, k, type(scorer).__name__)
+    return Neighbours(in_range(found.scores, scorer), found.indices)
+
+
+def rank_scored(scores: Tensor, candidates: Ragged, k: int | None = None, name: str = "score") -> Neighbours:
+    """Order for each query its own candidates by scores that are known; of equal ones the earlier comes first.
+
+    Args:
+        scores: (L,) of each candidate for its query.
+        candidates: rows of documents for each of N queries, L in all.
+        k: how many to keep; None keeps as many as the longest list has.
+        name: who gave the scores, for the message.
+
+    Returns:
+        Scores (N, k) and indices (N, k) of documents; shorter lists end in -inf and -1.
+
+    Raises:
+        ValueError: for scores of NaN.
+    """
+    rows, lengths = candidates.values.to(scores.device), candidates.lengths.tolist()
+    width = k if k is not None else max(lengths, default=0)
+    best = torch.full((len(lengths), width), -torch.inf, device=scores.device)
+    indices = torch.full((len(lengths), width), -1, dtype=torch.long, device=scores.device)
+    parts = zip(torch.split(scores, lengths), torch.split(rows, lengths), strict=True)
+    for query, (scored, own) in enumerate(parts):
+        if bool(scored.isnan().any()):
+            raise ValueError(f"{name} gave query {query} a score of NaN; it has no place in an order")
+        keys = pack(scored, torch.arange(len(own), device=scored.device))
+        order = keys.argsort(descending=True)[:width]
+        best[query, : len(order)] = unpack_scores(keys[order])
+        indices[query, : len(order)] = own[order]
+    return Neighbours(best, indices)

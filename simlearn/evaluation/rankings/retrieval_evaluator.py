@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from simlearn.embeddings import Embeddings
 from simlearn.evaluation.base_evaluator import BaseEvaluator
-from simlearn.evaluation.encode import Encode, ObjectSet
+from simlearn.evaluation.encode import Encode, ObjectSet, encoder_of
 from simlearn.evaluation.rankings.files import Judgements, ParseRecord, read_objects, read_qrels, text_of
 from simlearn.evaluation.rankings.judgements import Judged, judgements_of, named
 from simlearn.evaluation.rankings.registry import retrieval_metrics
+from simlearn.evaluation.rankings.searching import Search, Searched
 from simlearn.evaluation.rankings.values import RankedValues
 from simlearn.evaluation.reports.report import EvaluationReport
 from simlearn.scoring import Scorer
@@ -111,20 +113,74 @@ class RetrievalEvaluator(BaseEvaluator):
         """The queries that have a relevant document, and the corpus."""
         return [("query", self.queries.distinct), ("document", self.corpus.distinct)]
 
+    def evaluate(
+        self, dataset: Any = None, model: Any = None, scorer: Scorer | None = None, *, search: Search | None = None
+    ) -> EvaluationReport:
+        """Search the corpus with a model, or with anything else, and judge what is found.
+
+        Args:
+            dataset: must be None: the evaluator has its own.
+            model: see `BaseEvaluator`.
+            scorer: likewise.
+            search: who searches instead of a model, such as BM25, an index or a service: a function
+                `search(queries, k)` from a list of query objects to the ids of at most k documents for each, best
+                first; a dictionary by query id of document ids, or of scores by document id; or a TREC run file. Only
+                queries with a relevant document are asked.
+
+        Raises:
+            TypeError: for a search beside a model.
+            ValueError: for documents that are not in the corpus, or found twice.
+
+        >>> evaluator = RetrievalEvaluator({"q": "cat"}, {"a": "cat", "b": "dog"}, {"q": ["a"]}, metrics=["mrr"])
+        >>> evaluator.evaluate(search=lambda queries, k: [["b", "a"]])["mrr"]
+        0.5
+        """
+        if search is None:
+            return super().evaluate(dataset, model, scorer)
+        if not all(other is None for other in (dataset, model, scorer)):
+            raise TypeError("give search= alone: it needs neither a model nor a scorer")
+        objects = [self.query_objects[row] for row in self.judged.searched]
+        return self._judge(Searched(search, self.queries.ids, objects, self.corpus.ids, self.exclude_same_id))
+
+    def evaluate_queries(
+        self, transforms: Mapping[str, Callable[[Any], Any] | None], model: Any = None, scorer: Scorer | None = None
+    ) -> dict[str, EvaluationReport]:
+        """Ask the same things in several ways: with a prompt, with typos. The corpus is encoded once.
+
+        Args:
+            transforms: by name from a query object to another one; None for the query as it is.
+            model: see `BaseEvaluator`.
+            scorer: likewise.
+
+        Returns:
+            A report by name; `reports["typos"].compare(reports["as they are"])` tells what it costs.
+        """
+        encode, scorer = encoder_of(model, scorer or self.scorer, self.batch_size, self.show_progress)
+        documents, reports = self.corpus.embed(encode, "document"), {}
+        for name, transform in transforms.items():
+            objects = [self.query_objects[row] for row in self.judged.searched]
+            changed = objects if transform is None else [transform(one) for one in objects]
+            queries = ObjectSet(self.queries.ids, changed, "query").embed(encode, "query")
+            reports[name] = self._judge(partial(self._nearest, queries, documents, scorer))
+        return reports
+
     def measure(self, encode: Encode, scorer: Scorer) -> EvaluationReport:
         """Search the whole corpus for every query, and judge what is found."""
         queries, documents = self.queries.embed(encode, "query"), self.corpus.embed(encode, "document")
+        return self._judge(partial(self._nearest, queries, documents, scorer))
+
+    def _judge(self, search: Callable[[slice, int], Tensor]) -> EvaluationReport:
+        """Judge the rows (n, k) of documents that are found for some queries and a k."""
         ranked = RankedValues(self.metrics, self.relevance_level)
         deepest = [metric.depth(self.judged.most_relevant, len(self.corpus)) for metric in self.metrics]
         depth = max(deepest, default=1)
         at_once = max(1, _CELLS // max(depth, self.judged.most_judged))
-        for start in range(0, len(queries), at_once):
-            rows = slice(start, min(start + at_once, len(queries)))
-            found = self._search(queries.take(rows), documents, depth, scorer, rows)
-            ranked.add(found, self.judged.qrels(rows))
-        return self._report(ranked)
+        for start in range(0, len(self.queries), at_once):
+            rows = slice(start, min(start + at_once, len(self.queries)))
+            ranked.add(search(rows, depth), self.judged.qrels(rows))
+        return self._report(ranked, getattr(search, "notes", []))
 
-    def _search(self, queries: Embeddings, documents: Embeddings, k: int, scorer: Scorer, rows: slice) -> Tensor:
+    def _nearest(self, queries: Embeddings, documents: Embeddings, scorer: Scorer, rows: slice, k: int) -> Tensor:
         options: dict[str, Any] = {"ties": self.ties}
         if self.ties == "trec":
             options["document_ranks"] = id_ranks([str(one) for one in self.corpus.ids])
@@ -133,9 +189,9 @@ class RetrievalEvaluator(BaseEvaluator):
             own = torch.tensor([row_of.get(one, -1) for one in self.queries.ids[rows]], dtype=torch.long)
             everything = torch.arange(len(self.corpus))
             options["exclude_ids"] = (own.to(queries.device), everything.to(queries.device))
-        return top_k(queries, documents, k, scorer, **options).indices.cpu()
+        return top_k(queries.take(rows), documents, k, scorer, **options).indices.cpu()
 
-    def _report(self, ranked: RankedValues) -> EvaluationReport:
+    def _report(self, ranked: RankedValues, more_notes: Sequence[str]) -> EvaluationReport:
         n_queries = len(self.query_ids)
         kept = torch.tensor(self.judged.searched, dtype=torch.long)
         found: list[Any] = [()] * n_queries
@@ -145,7 +201,7 @@ class RetrievalEvaluator(BaseEvaluator):
         for row, at in zip(self.judged.searched, ranked.first_relevant(), strict=True):
             place[row] = at
         deep = [metric.name for metric in self.metrics if (metric.cutoff or 0) > len(self.corpus)]
-        notes = [*self.judged.notes, *self.queries.notes(), *self.corpus.notes()]
+        notes = [*self.judged.notes, *self.queries.notes(), *self.corpus.notes(), *more_notes]
         if deep:
             notes.append(f"The corpus is smaller than the cut-off of {', '.join(deep)}: all documents are ranked.")
         values = ranked.spread(kept, n_queries)
