@@ -11,8 +11,9 @@ from torch import Tensor
 
 from simlearn.data.columns import Columns, take
 from simlearn.data.kinds import SampleKind
-from simlearn.ragged import Ragged
+from simlearn.ragged import Ragged, entries
 from simlearn.relations import Relation, RelationCheck
+from simlearn.targets import Targets
 from simlearn.towers.chunks import collate_in_chunks
 from simlearn.towers.inputs import CachedRows, InputChunks, Inputs
 from simlearn.towers.plan import TowerCollator
@@ -27,11 +28,13 @@ class SampleBatch:
         queries: N objects.
         documents: M objects; the same list where queries and documents are the same objects.
         relation: which of them are similar.
+        counts: how many documents each sample has; 1 where they are the queries.
     """
 
     queries: list[Any]
     documents: list[Any]
     relation: Relation
+    counts: Sequence[int] = ()
 
 
 class Batch:
@@ -42,26 +45,47 @@ class Batch:
     Args:
         query: what the query tower encodes; for a symmetric model the queries and then the documents.
         document: what the document tower encodes; None for a symmetric model.
-        relation: which of them are similar.
+        targets: what is said of them, such as which of them are similar.
         size: the number of samples.
+        origins: (M, 2) int64, where the documents came from, so that one that is remembered can be read again: the
+            number of its sample, and its place among the documents of that. None for streams.
     """
 
     def __init__(
-        self, query: Inputs | InputChunks, document: Inputs | InputChunks | None, relation: Relation, size: int
+        self,
+        query: Inputs | InputChunks,
+        document: Inputs | InputChunks | None,
+        targets: Targets,
+        size: int,
+        origins: Tensor | None = None,
     ) -> None:
         self.query = query
         self.document = document
-        self.relation = relation
+        self.targets = targets
         self.size = size
+        self.origins = origins
+
+    @property
+    def relation(self) -> Relation:
+        """The targets, where they tell which objects are similar.
+
+        Raises:
+            TypeError: for other targets.
+        """
+        if not isinstance(self.targets, Relation):
+            raise TypeError(f"a relation is needed, this batch has {type(self.targets).__name__} as targets")
+        return self.targets
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""
         document = None if self.document is None else self.document.to(device, non_blocking)
-        return Batch(self.query.to(device, non_blocking), document, self.relation.to(device, non_blocking), self.size)
+        query, targets = self.query.to(device, non_blocking), self.targets.to(device, non_blocking)
+        origins = None if self.origins is None else self.origins.to(device, non_blocking=non_blocking)
+        return Batch(query, document, targets, self.size, origins)
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory. torch's DataLoader asks for it, where it has `pin_memory=True`."""
-        return Batch(_pinned(self.query), _pinned(self.document), _pinned(self.relation), self.size)
+        return Batch(*map(_pinned, (self.query, self.document, self.targets, self.size, self.origins)))
 
 
 def _pinned(value: Any) -> Any:
@@ -81,9 +105,17 @@ def _pinned(value: Any) -> Any:
 
 def collate_samples(kind: SampleKind, samples: Sequence[Any]) -> SampleBatch:
     """The objects of samples and how they relate."""
-    queries, (documents, _) = kind.queries(samples), kind.documents(samples)
-    relation = kind.relate({**kind.labels(samples), **kind.ids(samples)})
-    return SampleBatch(queries, queries if kind.shared else documents, relation)
+    queries, (documents, counts) = kind.queries(samples), kind.documents(samples)
+    relation = kind.targets({**kind.labels(samples), **kind.ids(samples)})
+    if kind.shared:
+        return SampleBatch(queries, queries, relation, [1] * len(queries))
+    return SampleBatch(queries, documents, relation, counts)
+
+
+def origins_of(numbers: Tensor, counts: Tensor) -> Tensor:
+    """(M, 2) the sample of each document and its place there, of (B,) sample numbers and how many each has (B,)."""
+    owners, places = entries(counts)
+    return torch.stack([numbers[owners], places], dim=1)
 
 
 @dataclass(frozen=True)
@@ -110,18 +142,19 @@ class BatchCollator:
     chunk_size: int | None = None
     chunk_tokens: int | None = None
 
-    def __call__(self, samples: Sequence[Any]) -> Batch:
-        """Collate N samples."""
+    def __call__(self, samples: Sequence[Any], numbers: Sequence[int] | None = None) -> Batch:
+        """Collate N samples, which have these numbers in their data set, where they have any."""
         raw = collate_samples(self.kind, samples)
+        origins = None if numbers is None else origins_of(torch.tensor(numbers), torch.tensor(raw.counts))
         relation = replace(raw.relation, one_space=self.document is None)
         if self.check is not None:
             self.check(relation)
         if self.document is not None:
             documents = self._collate(self.document, raw.documents, self.document_lookups)
             queries = self._collate(self.query, raw.queries, self.query_lookups)
-            return Batch(queries, documents, relation, len(samples))
+            return Batch(queries, documents, relation, len(samples), origins)
         objects = raw.queries if self.kind.shared else raw.queries + raw.documents
-        return Batch(self._collate(self.query, objects, self.query_lookups), None, relation, len(samples))
+        return Batch(self._collate(self.query, objects, self.query_lookups), None, relation, len(samples), origins)
 
     def _collate(self, tower: TowerCollator, objects: list[Any], lookups: Lookups | None) -> Inputs | InputChunks:
         return collate_in_chunks(tower, objects, self.chunk_size, self.chunk_tokens, lookups)
@@ -158,16 +191,19 @@ class SampleTable:
 
     def batch(self, rows: Tensor) -> Batch:
         """The samples at (B,) `rows`."""
-        relation = replace(self.kind.relate(take(self.columns, rows)), one_space=not self.two_towers)
+        columns = take(self.columns, rows)
+        relation = replace(self.kind.targets(columns), one_space=not self.two_towers)
         if self.check is not None:
             self.check(relation)
+        ids = columns["query_ids"] if self.kind.shared else columns["document_ids"]
+        origins = origins_of(rows, ids.lengths if isinstance(ids, Ragged) else torch.ones_like(rows))
         queries = {name: column[rows] for name, column in self.query_rows.items()}
         documents = {name: column.take(rows).values for name, column in self.document_rows.items()}
         if self.two_towers:
-            return Batch(_inputs(queries), _inputs(documents), relation, len(rows))
+            return Batch(_inputs(queries), _inputs(documents), relation, len(rows), origins)
         if documents:
             queries = {name: torch.cat([queries[name], documents[name]]) for name in queries}
-        return Batch(_inputs(queries), None, relation, len(rows))
+        return Batch(_inputs(queries), None, relation, len(rows), origins)
 
 
 def _inputs(rows: dict[str, Tensor]) -> Inputs:

@@ -7,15 +7,16 @@ batches that were put together on purpose and knows nothing of streams; a plain 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from simlearn.data.batch import SampleTable
+from simlearn.data.batch import BatchCollator, SampleTable
 from simlearn.data.samplers import Rows
 from simlearn.data.share import Share
 from simlearn.data.sources import StreamSource
@@ -120,7 +121,29 @@ class BoundLoader:
             if self.table.recheck is not None:
                 self.table.recheck(self._epoch)
             return map(self.table.batch, map(torch.as_tensor, plan))
-        return DataLoader(source, batch_sampler=_Once(plan), **options)
+        options["collate_fn"] = _Numbering(self.collate)
+        return DataLoader(_Numbered(source), batch_sampler=_Once(plan), **options)
+
+
+class _Numbered(Dataset[Any]):
+    """Samples with their numbers, which a batch keeps so that its documents can be found again."""
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+
+    def __getitems__(self, rows: list[int]) -> tuple[list[int], list[Any]]:
+        return rows, self.source.__getitems__(rows)
+
+
+@dataclass(frozen=True)
+class _Numbering:
+    """Collates what `_Numbered` gave; picklable where `collate` is."""
+
+    collate: Callable[..., Any]
+
+    def __call__(self, numbered: tuple[list[int], list[Any]]) -> Any:
+        rows, samples = numbered
+        return self.collate(samples, rows) if isinstance(self.collate, BatchCollator) else self.collate(samples)
 
 
 class _Once:

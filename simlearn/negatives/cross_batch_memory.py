@@ -125,12 +125,13 @@ class CrossBatchMemory(Memory):
         columns = Embeddings.concatenate([documents.detach(), self._documents.to(documents.device)])
         return self.config.weight * LossResult.of(loss.compute(queries, columns, known, scorer)).value
 
-    def remember(self, documents: Embeddings, relation: Relation) -> None:
+    def remember(self, documents: Embeddings, relation: Relation, origins: Tensor | None = None) -> None:
         """Add a batch's documents; where there are too many the oldest go.
 
         Args:
             documents: M embeddings, of any dtype and device.
             relation: what is known of them.
+            origins: not needed: what is remembered is never encoded again.
 
         Raises:
             ValueError: for a memory on the GPU where the model has none.

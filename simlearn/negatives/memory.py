@@ -41,6 +41,12 @@ class Memory(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must define terms")
 
-    def remember(self, documents: Embeddings, relation: Relation) -> None:
-        """Take in a batch's documents, M embeddings, and what is known of them."""
+    def remember(self, documents: Embeddings, relation: Relation, origins: Tensor | None = None) -> None:
+        """Take in a batch.
+
+        Args:
+            documents: M embeddings.
+            relation: what is known of them.
+            origins: (M, 2) where they came from, so that they can be encoded again; None for streams. See `Batch`.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define remember")

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from simlearn.data import GroupSimilarityDataLoader, LabelSimilarityDataLoader, SimilarityDataLoader
 from simlearn.data.batch import collate_samples
-from simlearn.data.kinds import LabelKind
 from simlearn.losses import SimilarityLoss
 from simlearn.losses.class_loss import class_losses
 from simlearn.relations import RelationKind
@@ -51,12 +50,12 @@ def check_data(loader: SimilarityDataLoader, loss: SimilarityLoss, world_size: i
         ValueError: when the data has no sample, or can never form the positives or negatives that the loss needs.
     """
     check_kind(loader, loss)
-    name, relation = type(loss).__name__, loader.relation
+    name, kind = type(loss).__name__, loader.kind
     alone = loader.batch_sampler is None and loader.batch_size * world_size == 1
     in_batch = loss.takes_batch_as_negatives
-    if alone and loader.kind.shared and loss.needs_positives:
+    if alone and kind.shared and loss.needs_positives:
         raise ValueError(f"{name} compares the objects of a batch: batch_size must be at least 2")
-    if alone and relation is RelationKind.PAIRS and loss.needs_negatives and in_batch:
+    if alone and not (kind.shared or kind.has_candidates) and loss.needs_negatives and in_batch:
         raise ValueError(f"{name} takes its negatives from the batch: batch_size must be at least 2")
     wants_positives, wants_negatives = loss.needs_positives, loss.needs_negatives
     empty = True
@@ -71,10 +70,10 @@ def check_data(loader: SimilarityDataLoader, loss: SimilarityLoss, world_size: i
     if loader.is_stream and next(islice(loader.source, _STREAM_LIMIT, None), None) is not None:
         return
     if wants_positives:
-        raise ValueError(f"{name} needs similar objects, and no two are: {_NO_POSITIVES[relation]}")
+        raise ValueError(f"{name} needs similar objects, and no two are: {kind.lacks.positives}")
     if wants_negatives:
-        reasons = _NO_NEGATIVES if in_batch and not alone else _NO_JUDGED_NEGATIVES
-        raise ValueError(f"{name} needs different objects, and all are alike: {reasons[relation]}")
+        reason = kind.lacks.negatives if in_batch and not alone else kind.lacks.judged_negatives
+        raise ValueError(f"{name} needs different objects, and all are alike: {reason}")
 
 
 def find_classes(loss: SimilarityLoss, train: SimilarityDataLoader) -> None:
@@ -91,14 +90,10 @@ def find_classes(loss: SimilarityLoss, train: SimilarityDataLoader) -> None:
 
 def _evidence(loader: SimilarityDataLoader, in_batch: bool) -> Iterator[Evidence]:
     """What is found, sample by sample or in short runs of them."""
-    if loader.relation is RelationKind.GROUPS:
-        groups = _limited(loader, loader.source.values("group"))
-        return _of_labels({loader.kind.stable(group, "group")} for group in groups)
-    samples = _limited(loader, loader.source)
-    if isinstance(loader.kind, LabelKind):
-        kind = loader.kind
-        return _of_labels(kind.label_set(sample) for sample in samples)
-    return _of_relations(loader, samples, in_batch)
+    label_sets = loader.kind.label_sets(loader.source)
+    if label_sets is not None:
+        return _of_labels(_limited(loader, label_sets))
+    return _of_relations(loader, _limited(loader, loader.source), in_batch)
 
 
 def _limited(loader: SimilarityDataLoader, items: Iterable[Any]) -> Iterator[Any]:
@@ -129,22 +124,3 @@ def _of_relations(loader: SimilarityDataLoader, samples: Iterator[Any], in_batch
         yield Evidence(bool(relation.positives().any()), different)
         first = first or run[:1]
         length = _RUN
-
-
-_NO_POSITIVES = {
-    RelationKind.PAIRS: "every score is 0 or less",
-    RelationKind.GROUPS: "every group has one object; give objects that belong together the same group",
-    RelationKind.LABELS: "no label is shared; give objects that belong together a label in common",
-    RelationKind.RANKING: "every relevance is 0 or less",
-}
-_NO_NEGATIVES = {
-    RelationKind.PAIRS: "all pairs are of one subgroup or of one object; leave the subgroup at 0, or add other objects",
-    RelationKind.GROUPS: "there is only one group; add objects of another",
-    RelationKind.LABELS: "one label is shared by all; leave it out, or add objects without it",
-    RelationKind.RANKING: "all candidates are relevant, or one object; add some with relevance 0, or other queries",
-}
-_NO_JUDGED_NEGATIVES = {
-    **_NO_NEGATIVES,
-    RelationKind.PAIRS: "no score is below 1 and no two subgroups differ; add pairs with score=0.0, or give subgroups",
-    RelationKind.RANKING: "every relevance is above 0; add candidates with relevance 0",
-}

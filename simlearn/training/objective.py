@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from simlearn.distributed import gather_parts
 from simlearn.embeddings import Embeddings
 from simlearn.losses import LossResult, SimilarityLoss
 from simlearn.losses.global_loss import gather_batch, global_loss
@@ -70,7 +72,13 @@ class Objective:
         self.watched = watched
 
     def step(
-        self, queries: Embeddings, documents: Embeddings, relation: Relation, stage: TrainStage, step: int
+        self,
+        queries: Embeddings,
+        documents: Embeddings,
+        relation: Relation,
+        stage: TrainStage,
+        step: int,
+        origins: Tensor | None = None,
     ) -> Outcome:
         """The loss of one process's share of a batch.
 
@@ -80,11 +88,14 @@ class Objective:
             relation: of these.
             stage: in training it is the loss of the batches of all processes, else of this share alone.
             step: how many optimiser steps were taken.
+            origins: (M, 2) where the documents came from, for memories; see `Batch`.
         """
         scorer, training = self.scorer, stage is TrainStage.TRAIN
         gathered = training and (self.loss.compares_across_batch or self._is_looked_at(stage))
         if gathered:
             queries, documents, relation = gather_batch(queries, documents, relation)
+            if self.memories and origins is not None:
+                origins = torch.cat(gather_parts([origins])[0])
         terms: dict[str, Tensor] = {}
         for memory in self.memories if training else ():
             terms |= memory.terms(self.loss, queries, documents, relation, scorer, step)
@@ -93,7 +104,7 @@ class Objective:
         else:
             result = LossResult.of(self.loss.compute(queries, documents, relation, scorer))
         for memory in self.memories if training else ():
-            memory.remember(documents, relation)
+            memory.remember(documents, relation, origins)
         measured = self.metrics.measure(stage, queries, documents, relation)
         value = sum(terms.values(), result.value)
         return Outcome(value, terms, result.counts, measured, queries, documents, relation)

@@ -16,6 +16,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.encoding import encode_in_batches, encode_shared, evaluating
 from simlearn.losses import SimilarityLoss
 from simlearn.models import SimilarityModel
+from simlearn.ragged import offsets_of
 from simlearn.towers.chunks import collate_in_chunks, embed_in_chunks
 from simlearn.towers.inputs import CachedRows, Inputs
 from simlearn.towers.token_budget import Lookups
@@ -171,6 +172,32 @@ class Session:
         bound = loader.bind(collator, training=training, rank=rank, world_size=world_size, table=table)
         self._bound.append((stage, bound))
         return bound
+
+    def documents_at(self, stage: TrainStage, origins: Tensor) -> list[Any]:
+        """Documents of earlier batches, read again, such as to `encode` them with the weights of the moment.
+
+        Args:
+            stage: of the batches.
+            origins: (K, 2) where the documents came from; see `Batch`.
+
+        Returns:
+            K objects, as they are in the user's data now.
+
+        Raises:
+            TypeError: for a stream, whose samples have no numbers.
+        """
+        loader = self.loaders[stage]
+        if loader.is_stream:
+            raise TypeError("the samples of a stream cannot be read again; keep what you need of them")
+        source: Any = loader.source
+        numbers, sample_of = torch.unique(origins[:, 0].cpu(), return_inverse=True)
+        samples = source.__getitems__(numbers.tolist())
+        if loader.kind.shared:
+            objects, counts = loader.kind.queries(samples), [1] * len(samples)
+        else:
+            objects, counts = loader.kind.documents(samples)
+        places = offsets_of(torch.tensor(counts))[sample_of] + origins[:, 1].cpu()
+        return [objects[place] for place in places.tolist()]
 
     def batch_count(self, stage: TrainStage, world_size: int) -> int | None:
         """How many batches one process gets in an epoch; None for a stream."""

@@ -108,7 +108,8 @@ class TrainableModel(ModelRecipe):
     def step(self, batch: Batch, batch_idx: int, stage: TrainStage) -> Outcome:
         """See `Trainable`."""
         queries, documents = self.session.embed(batch)
-        outcome = self._objective.step(queries, documents, batch.relation, stage, self.trainer.global_step)
+        step = self.trainer.global_step
+        outcome = self._objective.step(queries, documents, batch.relation, stage, step, batch.origins)
         values, others = outcome.queries.values, outcome.documents.values
         self.process_results(values, outcome.relation, batch_idx, stage, document_embeddings=others)
         return outcome

@@ -22,7 +22,7 @@ from simlearn.samples import (
     SimilarityPairSample,
     SimilarityRankingSample,
 )
-from simlearn.towers.inputs import CachedRows
+from simlearn.towers.inputs import CachedRows, Inputs
 from simlearn.towers.plan import Part, TowerCollator
 
 WORDS = st.sampled_from("red green blue spoon fork knife cat dog".split())
@@ -177,3 +177,8 @@ def _seconds(samples: list[SimilarityPairSample]) -> float:
     start = time.process_time()
     collate_samples(PairKind(), samples)
     return time.process_time() - start
+
+
+def test_other_targets_are_no_relation() -> None:
+    with pytest.raises(TypeError, match="a relation is needed, this batch has Tensor as targets"):
+        Batch(Inputs({}, {}, 2), None, torch.zeros(2), 2).relation  # type: ignore[arg-type]  # noqa: B018

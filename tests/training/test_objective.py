@@ -38,7 +38,7 @@ class Centre(Memory):
         self.seen.append(step)
         return {"centre": (queries.values - self.mean).square().mean()}
 
-    def remember(self, documents: Embeddings, relation: Relation) -> None:
+    def remember(self, documents: Embeddings, relation: Relation, origins: Tensor | None = None) -> None:
         self.mean.lerp_(documents.values.detach().mean(0), 0.5)
 
 

@@ -57,7 +57,7 @@ def train(
 def ids_in(negatives: HardNegatives, rows: list[list[int]]) -> set[int]:
     from simlearn.data.object_ids import ObjectIds
 
-    used = {row for own in rows for row in own if row >= 0} | set(negatives.known.positives.rows.tolist())
+    used = {row for own in rows for row in own if row >= 0} | set(negatives.known.positives.values.tolist())
     return set(ObjectIds()([negatives.known.documents[row] for row in used]).tolist())
 
 

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from small_models import NumbersEncoder, SmallModel, groups, numbers, pairs, small_pairs
+from torch.utils.data import IterableDataset
 
-from simlearn import CacheConfig, GroupSimilarityDataLoader, PairsSimilarityDataLoader
+from simlearn import (
+    CacheConfig,
+    GroupSimilarityDataLoader,
+    PairsSimilarityDataLoader,
+    RankingSimilarityDataLoader,
+    SimilarityPairSample,
+    SimilarityRankingSample,
+)
 from simlearn.cache import CacheType
 from simlearn.data import SampleTable
 from simlearn.towers.inputs import CachedRows
@@ -214,3 +223,55 @@ def test_rows_of_an_earlier_run_are_read_though_training_does_not_need_them(tmp_
     vectors = data.encode(later, "query").values
     assert encoded(data) == before
     torch.testing.assert_close(vectors, model.model.embed(later).values, rtol=0, atol=1e-6)
+
+
+def data_of(kind: str, **options: Any) -> Any:
+    """A loader whose batches are no slices of the data."""
+    if kind == "pairs":
+        return PairsSimilarityDataLoader(pairs(24), batch_size=5, **options)
+    if kind == "groups":
+        return GroupSimilarityDataLoader(groups(24), batch_size=8, **options)
+    samples = [
+        SimilarityRankingSample(numbers(i, 1)[0], numbers(i, 1 + i % 3), [1.0] + [0.0] * (i % 3)) for i in range(24)
+    ]
+    return RankingSimilarityDataLoader(samples, batch_size=5, **options)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("kind", ["pairs", "groups", "rankings"])
+def test_documents_of_a_batch_can_be_found_and_encoded_again(kind: str, cached: bool) -> None:
+    model = SmallModel(frozen=cached, two_towers=kind == "rankings")
+    data = Session(model.model, model.loss, {TrainStage.TRAIN: data_of(kind)})
+    if cached:
+        data.fill_cache(CacheConfig(), progress=False)
+    seen = set()
+    for batch in data.bound(TrainStage.TRAIN, 0, 1):
+        _, documents = data.embed(batch)
+        assert batch.origins is not None and batch.origins.shape == (len(documents), 2)
+        seen |= {tuple(origin) for origin in batch.origins.tolist()}
+        order = torch.randperm(len(documents))
+        again = data.encode(data.documents_at(TrainStage.TRAIN, batch.origins[order]), "document")
+        torch.testing.assert_close(again.values, documents.values[order])
+    assert len(seen) > 12
+
+
+def test_origins_come_from_workers_too_and_move_with_their_batch() -> None:
+    model = SmallModel()
+    data = Session(model.model, model.loss, {TrainStage.TRAIN: data_of("pairs", num_workers=1)})
+    batch = next(iter(data.bound(TrainStage.TRAIN, 0, 1)))
+    objects = data.documents_at(TrainStage.TRAIN, batch.to("cpu").origins)  # type: ignore[arg-type]
+    torch.testing.assert_close(data.encode(objects, "document").values, data.embed(batch)[1].values)
+
+
+def test_what_a_stream_gave_is_gone() -> None:
+    model = SmallModel()
+
+    class Stream(IterableDataset[SimilarityPairSample]):
+        def __iter__(self) -> Iterator[SimilarityPairSample]:
+            return iter(pairs(8))
+
+    stream = PairsSimilarityDataLoader(Stream(), batch_size=4)
+    data = Session(model.model, model.loss, {TrainStage.TRAIN: stream})
+    assert next(iter(data.bound(TrainStage.TRAIN, 0, 1))).origins is None
+    with pytest.raises(TypeError, match="the samples of a stream cannot be read again"):
+        data.documents_at(TrainStage.TRAIN, torch.zeros(1, 2, dtype=torch.long))
