@@ -24,6 +24,7 @@ from simlearn.evaluation.rankings.reranking_evaluator import RerankingEvaluator
 from simlearn.evaluation.rankings.retrieval_evaluator import RetrievalEvaluator
 from simlearn.evaluation.reports.comparison import Change, Comparison
 from simlearn.evaluation.reports.report import Estimate, EvaluationReport
+from simlearn.evaluation.statistics.statistic import MeanStatistic, Statistic
 
 __all__ = [
     "AttachedMetric",
@@ -39,6 +40,7 @@ __all__ = [
     "GroupEvaluator",
     "GroupSampler",
     "Judgements",
+    "MeanStatistic",
     "PairEvaluator",
     "PairSampler",
     "Qrels",
@@ -46,6 +48,7 @@ __all__ = [
     "RerankingEvaluator",
     "RetrievalEvaluator",
     "RetrievalMetric",
+    "Statistic",
     "cluster_agreement",
     "evaluate",
     "k_means",
