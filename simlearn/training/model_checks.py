@@ -32,7 +32,8 @@ def check_model(
 
     Raises:
         TypeError: for samples of one kind of objects where the model has two towers.
-        ValueError: when nothing is trainable, the towers do not compare, or the data does not fill a batch.
+        ValueError: when nothing is trainable, the towers do not compare, the data does not fill a batch, or several
+            processes could not average the gradients.
     """
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError(
@@ -40,6 +41,8 @@ def check_model(
             "such as SkipConnectionHead, or pass trainable=True to an encoder"
         )
     _check_chunks(towers, chunk_size, chunk_tokens)
+    if world_size > 1:
+        _check_sparse(module)
     if not towers.is_symmetric and train.kind.shared:
         raise TypeError(
             f"{type(train).__name__} gives objects of one kind, the model has a tower for queries and one for "
@@ -64,6 +67,16 @@ def warn_if_unsavable(model: SimilarityModel) -> None:
         check_savable(model.plan, dict(model.heads.items()), model.scorer)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         rank_zero_warn(f"this model trains, but it cannot be saved, so save_servable will raise: {error}")
+
+
+def _check_sparse(module: nn.Module) -> None:
+    """DDP asks modules of torch's own whether their gradients are sparse, and fails in the first step on others."""
+    for part in module.modules():
+        if getattr(part, "sparse", False) is True and not isinstance(part, (nn.Embedding, nn.EmbeddingBag)):
+            raise ValueError(
+                f"{type(part).__name__} has sparse gradients, which DDP averages for nn.Embedding and nn.EmbeddingBag "
+                "alone; pass sparse=False to it, or train on one process"
+            )
 
 
 def _check_chunks(model: SimilarityModel, size: int | None, tokens: int | None) -> None:

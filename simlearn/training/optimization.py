@@ -53,7 +53,8 @@ def default_optimizer(
     behind = [{"params": params, "lr": rate} for rate, params in sparse.items()]
     if not behind:
         return AdamW(groups)
-    return DenseAndSparse([AdamW(groups)] * bool(groups) + [SparseAdam(behind)])
+    optimizers: list[Optimizer] = [AdamW(groups)] if groups else []
+    return DenseAndSparse([*optimizers, SparseAdam(behind)])
 
 
 class DenseAndSparse(Optimizer):

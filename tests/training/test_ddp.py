@@ -9,18 +9,25 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from small_models import SmallModel, groups, pairs, weights
+from small_models import SmallModel, groups, numbers, pairs, quiet_trainer, weights
+from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
 from simlearn import (
     CacheConfig,
+    Encoder,
     GroupSimilarityDataLoader,
+    ListwiseSoftmaxLoss,
     MultipleNegativesRankingLoss,
     PairsSimilarityDataLoader,
+    RankingSimilarityDataLoader,
+    SampledSoftmaxLoss,
     SimilarityDataLoader,
     SimilarityLoss,
     SimilarityPairSample,
+    SimilarityRankingSample,
     SoftmaxLoss,
+    TrainableModel,
     TripletLoss,
     XbmConfig,
     fit,
@@ -128,3 +135,64 @@ def test_validation_of_uneven_shares(count: int, tmp_path: Path) -> None:
     validation = PairsSimilarityDataLoader(pairs(count, seed=5), batch_size=3)
     _, trainer = train(tmp_path, loader_of("pairs", 2), 2, validation)
     assert torch.isfinite(trainer.callback_metrics["validation_loss"])
+
+
+def test_rankings_train_alike_though_nothing_of_them_is_gathered(tmp_path: Path) -> None:
+    """Queries without a choice weigh nothing, so that processes divide by different numbers."""
+    samples = [
+        SimilarityRankingSample(numbers(row, 1)[0], numbers(100 + row, 1 + row % 4), [1.0] + [0.0] * (row % 4))
+        for row in range(64)
+    ]
+
+    def train_on(processes: int) -> tuple[SmallModel, pl.Trainer]:
+        loader = RankingSimilarityDataLoader(samples, batch_size=16 // processes)
+        return train(tmp_path, loader, processes, loss=ListwiseSoftmaxLoss())
+
+    (one, alone), (two, together) = train_on(1), train_on(2)
+    for name, expected in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], expected, rtol=1e-9, atol=1e-12, msg=name)
+    for figure in ("train_loss", "train_queries_without_choice"):
+        torch.testing.assert_close(together.callback_metrics[figure], alone.callback_metrics[figure])
+
+
+class Table(Encoder):
+    embedding_size = 8  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Embedding(200, 8, sparse=True)
+
+    def get_collate_fn(self) -> Any:
+        return torch.tensor
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.rows(batch)
+
+
+class TableModel(TrainableModel):
+    def configure_encoders(self) -> Any:
+        torch.manual_seed(0)
+        return Table()
+
+    def configure_loss(self) -> Any:
+        return MultipleNegativesRankingLoss()
+
+
+def test_sparse_gradients_of_tables_are_averaged() -> None:
+    def trained(processes: int) -> Tensor:
+        model = TableModel().double()
+        loader = PairsSimilarityDataLoader(
+            [SimilarityPairSample(i, i + 100) for i in range(64)], batch_size=16 // processes
+        )
+        options: Any = {"devices": processes, "strategy": "ddp_fork" if processes > 1 else "auto"}
+        fit(model, loader, trainer=quiet_trainer(precision="64-true", **options))
+        (weight,) = model.model.parameters()
+        return weight.detach()
+
+    torch.testing.assert_close(trained(2), trained(1), rtol=1e-8, atol=1e-10)
+
+
+def test_sparse_gradients_that_ddp_cannot_average_are_refused(tmp_path: Path) -> None:
+    loss = SampledSoftmaxLoss(8, 16, num_sampled=4, sparse=True)
+    with pytest.raises(ValueError, match="SampledSoftmaxLoss has sparse gradients.* pass sparse=False"):
+        train(tmp_path, loader_of("groups", 2), 2, loss=loss)
