@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from simlearn.data import Batch, SimilarityDataLoader
 from simlearn.evaluation import AttachedMetric
+from simlearn.negatives import Memory
 from simlearn.relations import Relation
 from simlearn.training.data_checks import check_data, check_kind, find_classes
 from simlearn.training.metric_log import MetricLog
@@ -61,12 +62,9 @@ class TrainableModel(ModelRecipe):
         self.encode_chunk_tokens = encode_chunk_tokens
         self.loss = self._build_loss()
         self.model = self._build_model(self.loss)
-        memories = self._build_memories(self.loss)
-        self.memories = nn.ModuleDict(memories)
+        self.memories = nn.ModuleDict(self._build_memories(self.loss))
         self.cache_config = self.configure_caches()
         self._metrics = MetricLog(self.configure_metrics())
-        watched = type(self).process_results is not TrainableModel.process_results
-        self._objective = Objective(self.loss, self.model.scorer, memories.values(), self._metrics, watched)
 
     def process_results(
         self, embeddings: Tensor, targets: Relation, batch_idx: int, stage: TrainStage, **kwargs: Any
@@ -105,11 +103,18 @@ class TrainableModel(ModelRecipe):
         """The model and the loss."""
         return [self.model, self.loss]
 
+    @property
+    def objective(self) -> Objective:
+        """What a step makes of embeddings, of the parts of the moment: a loss that was exchanged counts at once."""
+        memories = [memory for memory in self.memories.values() if isinstance(memory, Memory)]
+        watched = type(self).process_results is not TrainableModel.process_results
+        return Objective(self.loss, self.model.scorer, memories, self._metrics, watched)
+
     def step(self, batch: Batch, batch_idx: int, stage: TrainStage) -> Outcome:
         """See `Trainable`."""
         queries, documents = self.session.embed(batch)
         step = self.trainer.global_step
-        outcome = self._objective.step(queries, documents, batch.relation, stage, step, batch.origins)
+        outcome = self.objective.step(queries, documents, batch.relation, stage, step, batch.origins)
         values, others = outcome.queries.values, outcome.documents.values
         self.process_results(values, outcome.relation, batch_idx, stage, document_embeddings=others)
         return outcome
@@ -126,6 +131,7 @@ class TrainableModel(ModelRecipe):
         """See `Trainable`; memories that are switched on only now start empty."""
         super().on_load_checkpoint(checkpoint)
         state = checkpoint["state_dict"]
-        for name in self.memories:
-            kept = state.pop("memory._extra_state", {}) if name == "xbm" else {}  # as version 0.1 named it
-            state.setdefault(f"memories.{name}._extra_state", kept)
+        if "memory._extra_state" in state:  # as version 0.1 named it
+            state["memories.xbm._extra_state"] = state.pop("memory._extra_state")
+        for name, value in self.memories.state_dict(prefix="memories.").items():
+            state.setdefault(name, value)

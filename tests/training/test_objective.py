@@ -113,3 +113,28 @@ def test_a_checkpoint_of_version_0_1_names_its_memory_otherwise() -> None:
     other.on_load_checkpoint(checkpoint)
     other.load_state_dict(checkpoint["state_dict"])
     assert len(other.memories["xbm"]) == 20  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_exchanged_counts_at_once() -> None:
+    class Exchanging(SmallModel):
+        def on_train_epoch_start(self) -> None:
+            if self.current_epoch == 1:
+                self.loss = TripletLoss(mining="all")
+
+    trainer = quiet_trainer()
+    model = Exchanging(TripletLoss(margin=0.0))
+    fit(model, small_pairs(), trainer=trainer)
+    assert model.objective.loss is model.loss and model.loss.margin == 0.3
+
+
+def test_memories_that_are_switched_on_late_start_empty() -> None:
+    class Centred(SmallModel):
+        def _build_memories(self, loss: SimilarityLoss) -> dict[str, Memory]:
+            return {**super()._build_memories(loss), "centre": Centre()}
+
+    plain = SmallModel()
+    checkpoint = {"state_dict": dict(plain.state_dict())}
+    late = Centred(xbm=XbmConfig())
+    late.on_load_checkpoint(checkpoint)
+    late.load_state_dict(checkpoint["state_dict"])
+    assert len(late.memories["xbm"]) == 0  # type: ignore[arg-type]
