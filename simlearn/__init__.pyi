@@ -29,6 +29,7 @@ from .evaluation import EvaluationReport as EvaluationReport
 from .evaluation import Evaluator as Evaluator
 from .evaluation import GroupEvaluator as GroupEvaluator
 from .evaluation import GroupSampler as GroupSampler
+from .evaluation import MeanStatistic as MeanStatistic
 from .evaluation import PairEvaluator as PairEvaluator
 from .evaluation import PairSampler as PairSampler
 from .evaluation import Qrels as Qrels
