@@ -95,7 +95,8 @@ class _Batches:
         documents = Embeddings(self.documents[first * per_query : last * per_query] @ weight)
         value = global_loss(loss, queries, queries if relation.is_shared else documents, relation, scorer).value
         named = {"the gradient of the model": weight}
-        named |= {f"the gradient of {name}": parameter for name, parameter in loss.named_parameters()}
+        trained = [(name, parameter) for name, parameter in loss.named_parameters() if parameter.requires_grad]
+        named |= {f"the gradient of {name}": parameter for name, parameter in trained}
         gradients = torch.autograd.grad(value, list(named.values()), materialize_grads=True)
         averaged = [all_reduce_sum(gradient) / world_size() for gradient in gradients]
         return {"the value": value.detach(), **dict(zip(named, averaged, strict=True))}
