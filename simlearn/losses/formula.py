@@ -40,7 +40,8 @@ def over_masks(
     """
     # Only the positives are gone through: mostly one a row, where the matrix has thousands.
     anchors, columns = positives.nonzero(as_tuple=True)
-    against = with_one_more(masked_logsumexp(logits, negatives), beside)
+    against = masked_logsumexp(logits, negatives)
+    against = against if beside is None else with_one_more(against, beside)
     return over_positives(formula, logits[anchors, columns] - margin, anchors, against)
 
 
@@ -51,9 +52,7 @@ def over_positives(formula: Formula, positives: Tensor, anchors: Tensor, against
     return LossResult(total, (counts > 0).sum(), anchor_counts(counts > 0, against > -torch.inf))
 
 
-def with_one_more(against: Tensor, beside: Tensor | None) -> Tensor:
+def with_one_more(against: Tensor, beside: Tensor) -> Tensor:
     """What stands against each anchor, with one more logit; two of −inf must not give a gradient of NaN."""
-    if beside is None:
-        return against
     there = beside > -torch.inf
     return torch.where(there, torch.logaddexp(against, torch.where(there, beside, 0.0)), against)

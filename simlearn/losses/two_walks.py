@@ -207,7 +207,7 @@ def _loss(formula: Formula, seen: _Seen, per_row: Sequence[Tensor], symmetric: b
             tensor.detach().requires_grad_()
             for tensor in (seen.positives, seen.against, seen.against_columns, *per_row)
         ]
-        against = with_one_more(leaves[1], leaves[3] if per_row else None)
+        against = with_one_more(leaves[1], leaves[3]) if per_row else leaves[1]
         result = over_positives(formula, leaves[0], seen.anchors, against)
         if symmetric:
             back = over_positives(formula, leaves[0], seen.answers, leaves[2])

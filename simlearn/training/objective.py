@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from simlearn.distributed import gather_parts
+from simlearn.distributed import gather_parts, world_size
 from simlearn.embeddings import Embeddings
 from simlearn.losses import LossResult, SimilarityLoss
-from simlearn.losses.global_loss import gather_batch, global_loss
+from simlearn.losses.global_loss import gather_batch
 from simlearn.negatives import Memory
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
@@ -91,7 +91,8 @@ class Objective:
             origins: (M, 2) where the documents came from, for memories; see `Batch`.
         """
         scorer, training = self.scorer, stage is TrainStage.TRAIN
-        gathered = training and (self.loss.compares_across_batch or self._is_looked_at(stage))
+        several = training and world_size() > 1
+        gathered = several and (self.loss.compares_across_batch or self._is_looked_at(stage))
         if gathered:
             queries, documents, relation = gather_batch(queries, documents, relation)
             if self.memories and origins is not None:
@@ -99,10 +100,9 @@ class Objective:
         terms: dict[str, Tensor] = {}
         for memory in self.memories if training else ():
             terms |= memory.terms(self.loss, queries, documents, relation, scorer, step)
-        if training and not gathered:
-            result = global_loss(self.loss, queries, documents, relation, scorer)
-        else:
-            result = LossResult.of(self.loss.compute(queries, documents, relation, scorer))
+        result = LossResult.of(self.loss.compute(queries, documents, relation, scorer))
+        if several and not gathered:
+            result = result.over_processes()
         for memory in self.memories if training else ():
             memory.remember(documents, relation, origins)
         measured = self.metrics.measure(stage, queries, documents, relation)

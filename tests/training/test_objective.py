@@ -11,6 +11,7 @@ from torch import Tensor
 
 from simlearn import ListwiseSoftmaxLoss, SimilarityLoss, TripletLoss, fit
 from simlearn.embeddings import Embeddings
+from simlearn.losses import LossResult
 from simlearn.negatives import CrossBatchMemory, Memory, XbmConfig
 from simlearn.relations import Relation
 from simlearn.training import TrainStage
@@ -73,18 +74,23 @@ def test_memories_rest_in_validation() -> None:
 
 @pytest.mark.parametrize("watched", [False, True])
 @pytest.mark.parametrize("memories", [[], [Centre()]], ids=["no memory", "a memory"])
+@pytest.mark.parametrize("processes", [1, 2])
 def test_batches_are_gathered_only_for_what_compares_across_them(
-    monkeypatch: pytest.MonkeyPatch, watched: bool, memories: list[Memory]
+    monkeypatch: pytest.MonkeyPatch, watched: bool, memories: list[Memory], processes: int
 ) -> None:
-    gathered = []
-    original = objective_module.gather_batch
-    monkeypatch.setattr(objective_module, "gather_batch", lambda *given: (gathered.append(1), original(*given))[1])
+    """What is gathered, and what added up, is tried on real processes elsewhere; here, when it is."""
+    gathered: list[int] = []
+    summed: list[int] = []
+    monkeypatch.setattr(objective_module, "world_size", lambda: processes)
+    monkeypatch.setattr(objective_module, "gather_batch", lambda *given: (gathered.append(1), given)[1])
+    monkeypatch.setattr(LossResult, "over_processes", lambda result: (summed.append(1), result)[1])
     queries, documents = batch()[0], batch(1)[0]
     relation = Relation.from_ranking(torch.tensor([0, 3, 6]), torch.tensor([1.0, 0, 0, 0, 1, 0]))
     loss = ListwiseSoftmaxLoss()
     objective = Objective(loss, loss.scorer(), memories, watched=watched)
     outcome = objective.step(queries.take(slice(2)), documents, relation, TrainStage.TRAIN, 0)
-    assert bool(gathered) == bool(watched or memories)
+    several, whole = processes > 1, bool(watched or memories)
+    assert (bool(gathered), bool(summed)) == (several and whole, several and not whole)
     expected = loss.compute(queries.take(slice(2)), documents, relation, loss.scorer()).value
     torch.testing.assert_close(outcome.value - sum(outcome.terms.values()), expected)
 
