@@ -194,7 +194,7 @@ def run_with_texts(count: int, folder: str, version: str | None) -> dict[str, fl
     if table is None:
         raise RuntimeError("the data set is fully cached")
     batch = table.batch(torch.randint(count, (1024,)))
-    (part,) = model.plan.query
+    (part,) = model.plan["query"]
     cache.take(part, batch.query.features[part.name], torch.device("cpu"))
     seconds, memory = time.perf_counter() - start, _peak_memory() - memory
     start = time.perf_counter()

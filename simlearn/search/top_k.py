@@ -128,7 +128,7 @@ def _walk(
 ) -> int:
     """Offer every document to every query; returns how many documents there were."""
     first, longest = 0, max(exclusions.n_documents or 0, 0)
-    score = TileScores(scorer)
+    score = TileScores(scorer, len(queries))
     for chunk in chunks(documents):
         if chunk.size != queries.size and is_product(scorer):
             raise ValueError(f"queries have vectors of size {queries.size}, documents of size {chunk.size}")
