@@ -149,12 +149,14 @@ def mine_hardest(
         for columns in cuts(0, len(documents), shape.columns):
             distances = scorer.tile_distances(queries.take(rows), documents.take(columns))
             masks = relation.positives(rows, columns), relation.negatives(rows, columns)
-            for side, (mask, sign) in enumerate(zip(masks, (1, -1), strict=True)):
-                highest, place = (sign * distances).masked_fill_(~mask, -torch.inf).max(1)
-                harder = ~(highest <= hardest[side, rows])  # NaN is harder than anything: it must not vanish
-                hardest[side, rows] = torch.where(harder, highest, hardest[side, rows])
+            for side, (mask, hard, sign) in enumerate(zip(masks, (torch.argmax, torch.argmin), (1, -1), strict=True)):
+                place = hard(distances.masked_fill(~mask, -sign * torch.inf), 1)
+                there = mask.any(1)
+                here = torch.where(there, sign * distances.gather(1, place[:, None])[:, 0], -torch.inf)
+                harder = ~(here <= hardest[side, rows])  # NaN is harder than anything: it must not vanish
+                hardest[side, rows] = torch.where(harder, here, hardest[side, rows])
                 found[side, rows] = torch.where(harder, place + columns.start, found[side, rows])
-                has[side, rows] |= mask.any(1)
+                has[side, rows] |= there
     return Hardest(*found, *has)
 
 
