@@ -12,7 +12,8 @@ from torch import Tensor
 from simlearn.evaluation.rankings.files import read_run
 
 SearchFunction: TypeAlias = Callable[[list[Any], int], Sequence[Sequence[Hashable]]]
-"""From N query objects and a number k to the ids of at most k documents for each of them, best first."""
+"""From N query objects and a number k to the ids of at most k documents for each of them, best first. An array (N, k)
+of rows will do, as an index of faiss gives it, with -1 where there are fewer: the ids of a list are its rows."""
 Search: TypeAlias = "SearchFunction | Mapping[Any, Any] | str | Path"
 """A function, or what some system has found: by query id the document ids, best first, or their scores by document id;
 or a TREC run file."""
@@ -94,6 +95,8 @@ class Searched:
     def _rows(self, query: Hashable, given: Any) -> list[int]:
         if isinstance(given, Mapping):
             given = sorted(given, key=given.__getitem__, reverse=True)
+        elif hasattr(given, "tolist"):  # an array of rows, in which an index says -1 where it has found no more
+            given = [one for one in given.tolist() if one != -1]
         ids = [one for one in given if not (self.exclude_same_id and one == query)]
         strange = [one for one in ids if one not in self.row_of]
         if strange:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from tiny_models import tiny_tokenizer
 
 import simlearn
 from simlearn import RerankingEvaluator, RetrievalEvaluator, SimilarityRankingSample
@@ -53,6 +55,51 @@ def test_a_search_is_judged_like_the_model_that_it_equals(form: str, tmp_path: P
     for name in METRICS:
         np.testing.assert_array_equal(report.values_of_rows[name], expected.values_of_rows[name])
     assert report.worst(n=3) == expected.worst(n=3), "what was found is told too"
+
+
+@pytest.mark.parametrize("found", ["array", "tensor"])
+def test_an_index_of_faiss_is_a_search(found: str) -> None:
+    faiss = pytest.importorskip("faiss")
+    vectors = VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)
+    queries, corpus = vectors[:12], vectors[12:]
+    index = faiss.IndexFlatIP(4)
+    index.add(corpus)
+
+    def search(objects: list[Any], k: int) -> Any:
+        rows = index.search(np.array(objects, dtype=np.float32), k)[1]
+        return rows if found == "array" else torch.from_numpy(rows)
+
+    qrels = [[n, (7 * n + 1) % 48] for n in range(12)]
+    # More than there are: the index says -1 for those.
+    evaluator = RetrievalEvaluator(queries.tolist(), corpus.tolist(), qrels, ["mrr", "ndcg@100"])
+    report, expected = evaluator.evaluate(search=search), evaluator.evaluate(model=as_given)
+    assert dict(report) == pytest.approx(dict(expected))
+
+
+def test_a_cross_encoder_is_a_score(tmp_path: Path) -> None:
+    """A real one of sentence-transformers, tiny and random."""
+    from sentence_transformers import CrossEncoder
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer()
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), num_labels=1, **sizes)).save_pretrained(
+        tmp_path
+    )
+    tokenizer.save_pretrained(tmp_path)
+    cross_encoder = CrossEncoder(str(tmp_path), device="cpu")
+    samples = [
+        SimilarityRankingSample(f"query {n}", [f"text {n}", "another", "a b c"], [1.0, 0.0, 0.0]) for n in range(9)
+    ]
+    report = RerankingEvaluator(samples, ["mrr"]).evaluate(
+        score=lambda queries, documents: cross_encoder.predict(list(zip(queries, documents, strict=True)))
+    )
+    values = []
+    for sample in samples:
+        scores = cross_encoder.predict([(sample.query, one) for one in sample.documents])
+        values.append(1 / (1 + int((scores[1:] > scores[0]).sum())))
+    np.testing.assert_allclose(report.values_of_rows["mrr"], values)
 
 
 def test_no_more_than_k_are_wanted_and_fewer_will_do() -> None:
