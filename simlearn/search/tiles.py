@@ -24,8 +24,9 @@ Documents: TypeAlias = "Tensor | Embeddings | np.ndarray[Any, Any] | Iterable[Te
 """All documents at once, memory-mapped or not, or chunk by chunk."""
 
 # Of the budget, how much the scores of a tile may take: what is made of them (comparisons, positions, integer keys)
-# takes the rest in the worst case. An eighth of 64 MiB stays in the cache of most processors.
-_SCORES_SHARE = 8
+# takes the rest in the worst case. A sixteenth of 64 MiB stays in the cache of most processors; with twice as much
+# oneDNN spends a third of its time on copying results.
+_SCORES_SHARE = 16
 
 # Of the budget, how much a piece of prepared documents may take.
 _DOCUMENTS_SHARE = 4
