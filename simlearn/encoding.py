@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from simlearn.distributed import is_distributed, rank, together, world_size
 from simlearn.embeddings import Embeddings, gather_embeddings
+from simlearn.progress import Bar
 
 EncodeBatch = Callable[[list[Any]], Embeddings]
 
@@ -41,7 +41,7 @@ def encode_in_batches(
     order = sorted(range(len(objects)), key=lambda row: -rough_length(objects[row]))
     whole: Tensor | None = None
     ragged: list[Embeddings] = []
-    with tqdm(total=len(objects), desc=progress, disable=progress is None, unit="obj", leave=False) as bar:
+    with Bar(total=len(objects), desc=progress, disable=progress is None, unit="obj", leave=False) as bar:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             part = encode_batch([objects[row] for row in rows])

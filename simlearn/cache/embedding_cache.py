@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from simlearn import meta as columns
 from simlearn.cache.config import CacheConfig, CacheType, KeyExtractor
@@ -28,6 +27,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.encoding import encode_in_batches
 from simlearn.meta import Meta
 from simlearn.models import SimilarityModel
+from simlearn.progress import Bar
 from simlearn.ragged import Ragged
 from simlearn.relations import RelationCheck
 from simlearn.store import DiskTable, Table
@@ -201,7 +201,7 @@ class EmbeddingCache:
         labels: list[Columns] = []
         size = None if loader.is_stream else len(loader.source)  # type: ignore[arg-type]
         encoded = 0
-        with tqdm(total=size, desc="Caching", unit="sample", leave=False, disable=not progress or rank() > 0) as bar:
+        with Bar(total=size, desc="Caching", unit="sample", leave=False, disable=not progress or rank() > 0) as bar:
             for samples in read_in_chunks(loader.source, self.config.num_workers):
                 if wants_labels:
                     labels.append({**loader.kind.labels(samples), **loader.kind.ids(samples)})

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from simlearn.cache.reading import CHUNK, keys_of, own_share, read_in_chunks
 from simlearn.cache.tables import shared_folder
@@ -29,6 +28,7 @@ from simlearn.distributed import rank, together
 from simlearn.encoders.tokens import Tokenising, Tokens, same_features, tokenising
 from simlearn.files import LoadError
 from simlearn.models import SimilarityModel
+from simlearn.progress import Bar
 from simlearn.ragged import flatten, pad
 from simlearn.store import DiskTable
 from simlearn.towers.plan import Part
@@ -100,7 +100,7 @@ class TokenCache:
         hidden = not progress or not self._lookups or rank() > 0
 
         def read() -> Iterator[tuple[Part, list[Any]]]:
-            with tqdm(total=size, desc="Tokenising", unit="sample", leave=False, disable=hidden) as bar:
+            with Bar(total=size, desc="Tokenising", unit="sample", leave=False, disable=hidden) as bar:
                 for chunk in read_in_chunks(loader.source, num_workers):
                     yield from self._read(loader, chunk)
                     bar.update(len(chunk))

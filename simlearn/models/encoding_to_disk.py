@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from simlearn.components import CannotTellError, Teller
 from simlearn.embeddings import Embeddings
@@ -27,6 +26,7 @@ from simlearn.files import replaced_folder
 from simlearn.hashing import content_key
 from simlearn.models.encoded_objects import ORDER, ORDER_FILE, TABLE, EncodedObjects, OrderWriter
 from simlearn.models.output import finished
+from simlearn.progress import Bar
 from simlearn.store import DiskTable, as_keys
 from simlearn.store.commit import STORE_FILE
 from simlearn.store.upkeep import make
@@ -73,7 +73,7 @@ def encode_to_disk(
         return Embeddings(values, embeddings.mask)
 
     total = len(objects) if isinstance(objects, Sized) else None
-    bar = tqdm(total=total, desc="Encoding", disable=not show_progress, unit="obj", leave=False)
+    bar = Bar(total=total, desc="Encoding", disable=not show_progress, unit="obj", leave=False)
     with (
         bar,
         evaluating(model),

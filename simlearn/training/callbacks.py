@@ -9,7 +9,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ProgressBar
 from torch import Tensor
-from tqdm.auto import tqdm
+
+from simlearn.progress import Bar
 
 
 class FitProgressBar(ProgressBar):
@@ -23,7 +24,7 @@ class FitProgressBar(ProgressBar):
         super().__init__()
         self.refresh_rate = refresh_rate
         self._enabled = refresh_rate > 0
-        self._bar: tqdm[Any] | None = None
+        self._bar: Bar | None = None
 
     def disable(self) -> None:
         """Show nothing; Lightning calls it on all processes but the first."""
@@ -36,7 +37,7 @@ class FitProgressBar(ProgressBar):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar."""
         if self._enabled:
-            self._bar = tqdm(desc="Training", unit="batch", file=sys.stderr, dynamic_ncols=True)
+            self._bar = Bar(desc="Training", unit="batch", file=sys.stderr, dynamic_ncols=True)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's count."""
