@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from simlearn.components.telling import Teller
 from simlearn.encoders.encoder import CollateFn, Encoder
 from simlearn.encoders.hashed_ngrams import HashedNGrams, Vectorizer
+from simlearn.encoders.tables import has_sparse_gradients, start_at_random
 from simlearn.encoders.tokens import Tokens
 
 
@@ -29,13 +30,22 @@ class BagOfTokensEncoder(Encoder):
         trainable: whether training changes the vectors.
         norm: the length that every vector is brought to, to balance it with other encoders; None leaves it. A text
             without tokens stays zero.
+        sparse: whether gradients hold only the rows that a batch has touched; None: from 100,000 rows on. The default
+            optimiser then trains the table with `SparseAdam`, without weight decay; an optimiser of your own must be
+            one that takes sparse gradients.
 
     Raises:
         ValueError: for a size below 1 or a norm of 0 or less.
     """
 
     def __init__(
-        self, vectorizer: Vectorizer, embedding_size: int, *, trainable: bool = True, norm: float | None = None
+        self,
+        vectorizer: Vectorizer,
+        embedding_size: int,
+        *,
+        trainable: bool = True,
+        norm: float | None = None,
+        sparse: bool | None = None,
     ) -> None:
         super().__init__()
         if embedding_size < 1:
@@ -45,9 +55,9 @@ class BagOfTokensEncoder(Encoder):
         self.vectorizer = vectorizer
         self.norm = norm
         self._trainable = trainable
-        self.table = nn.EmbeddingBag(vectorizer.buckets, embedding_size, mode="mean")
-        # Random vectors of unit length on average: their means already tell texts with different words apart.
-        nn.init.normal_(self.table.weight, std=embedding_size**-0.5)
+        self.sparse = has_sparse_gradients(sparse, vectorizer.buckets)
+        self.table = nn.EmbeddingBag(vectorizer.buckets, embedding_size, mode="mean", sparse=self.sparse)
+        start_at_random(self.table)
         self.freeze_if_required()
 
     @property

@@ -2,6 +2,7 @@
 
 from simlearn.heads.empty_head import EmptyHead
 from simlearn.heads.encoder_head import EncoderHead
+from simlearn.heads.gated_fusion_head import GatedFusionHead
 from simlearn.heads.gated_head import GatedHead
 from simlearn.heads.mlp_head import MLPHead
 from simlearn.heads.sequential_head import SequentialHead
@@ -14,6 +15,7 @@ from simlearn.heads.widening_head import WideningHead
 __all__ = [
     "EmptyHead",
     "EncoderHead",
+    "GatedFusionHead",
     "GatedHead",
     "MLPHead",
     "SequentialHead",

@@ -23,27 +23,37 @@ class MLPHead(EncoderHead):
     Args:
         input_embedding_size: D.
         hidden: the sizes of the hidden layers; without any, the head is one linear layer.
-        output: the size of the embedding, at least 1.
+        output: the size of the embedding, at least 1; None without a last linear layer.
         activation: a name of `simlearn.heads.activations.ACTIVATIONS`.
         normalization: "batch" (Ioffe and Szegedy, 2015, arXiv:1502.03167), "layer" (Ba et al., 2016, arXiv:1607.06450)
             or None. With many vectors an object, "batch" takes its statistics over all those that count.
         dropout: probability of dropping an input or hidden value in training, in [0, 1).
+        final_linear: whether a Linear to `output` follows the hidden layers. Without it the embedding is the output of
+            the last hidden layer (with "relu" never negative), and no dropout falls on it.
 
     Raises:
-        ValueError: for a size below 1, or an unknown activation or normalisation.
+        ValueError: for a size below 1, an unknown activation or normalisation, and an `output` or no hidden layer where
+            there is no last linear layer.
     """
 
     def __init__(
         self,
         input_embedding_size: int,
         hidden: Sequence[int],
-        output: int,
+        output: int | None = None,
         activation: str = "relu",
         normalization: Literal["batch", "layer"] | None = None,
         dropout: float = 0.0,
+        final_linear: bool = True,
     ) -> None:
         super().__init__(input_embedding_size, dropout)
-        if min([output, *hidden]) < 1:
+        if final_linear == (output is None) or not (final_linear or hidden):
+            raise ValueError(
+                "output is the size of the last linear layer: give it, or final_linear=False, which makes the last "
+                f"hidden layer the embedding; got hidden={list(hidden)}, output={output}, final_linear={final_linear}"
+            )
+        sizes = [*hidden, output] if output is not None else [*hidden]
+        if min(sizes) < 1:
             raise ValueError(f"hidden and output must be at least 1, got {list(hidden)} and {output}")
         if normalization not in (None, "batch", "layer"):
             raise ValueError(f"unknown normalization {normalization!r}; known are 'batch', 'layer' and None")
@@ -51,6 +61,8 @@ class MLPHead(EncoderHead):
         self.output = output
         self.activation = activation
         self.normalization = normalization
+        self.final_linear = final_linear
+        self._size = sizes[-1]
         layers: list[nn.Module] = []
         for size_in, size_out in pairwise([input_embedding_size, *hidden]):
             # Batch normalisation subtracts the mean, and with it any bias.
@@ -60,12 +72,16 @@ class MLPHead(EncoderHead):
             layers.append(activation_named(activation))
             if dropout > 0:
                 layers.append(nn.Dropout(dropout))
-        self.layers = nn.Sequential(*layers, nn.Linear([input_embedding_size, *hidden][-1], output))
+        if output is not None:
+            layers.append(nn.Linear([input_embedding_size, *hidden][-1], output))
+        elif dropout > 0:
+            layers.pop()
+        self.layers = nn.Sequential(*layers)
 
     @property
     def output_size(self) -> int:
-        """The constructor's `output`."""
-        return self.output
+        """The constructor's `output`, or the size of the last hidden layer."""
+        return self._size
 
     def transform(self, input_vectors: Tensor) -> Tensor:
         """Map (..., D) to (..., output)."""

@@ -144,7 +144,11 @@ class Plan:
 
     def input_size(self, role: str) -> int:
         """The sum of the embedding sizes of a tower's encoders: what its head receives."""
-        return sum(self.encoders[part.encoder].embedding_size for part in self[role])
+        return sum(self.part_sizes(role))
+
+    def part_sizes(self, role: str) -> list[int]:
+        """The embedding size of each part of a tower, in the order in which they are joined."""
+        return [self.encoders[part.encoder].embedding_size for part in self[role]]
 
 
 def plan(spec: EncoderSpec) -> Plan:

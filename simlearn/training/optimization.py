@@ -18,8 +18,8 @@ def default_optimizer(
 ) -> Optimizer:
     """AdamW over everything that training changes, whose settings are decided a parameter at a time.
 
-    Tables with sparse gradients, of modules that say `sparse`, get a `SparseAdam` behind it: AdamW would read and write
-    the whole table in every step, and its decay would shrink rows that no sample has touched.
+    Tables with sparse gradients get a `SparseAdam` behind it: AdamW would read and write the whole table in every step.
+    No table that starts from nothing is decayed, which would shrink the rows that no sample touches.
 
     Args:
         parts: modules, in the order of the optimiser's state.
@@ -32,9 +32,9 @@ def default_optimizer(
     encoders = [module for module in modules if isinstance(module, Encoder)]
     pretrained = {id(parameter) for encoder in encoders for parameter in encoder.pretrained_parameters()}
     tables = {
-        id(parameter)
+        id(parameter): getattr(module, "sparse", False) is True
         for module in modules
-        if getattr(module, "sparse", False) is True
+        if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) or getattr(module, "sparse", False) is True
         for parameter in module.parameters(recurse=False)
     }
     dense: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -45,10 +45,11 @@ def default_optimizer(
             continue
         seen.add(id(parameter))
         rate = encoder_learning_rate if id(parameter) in pretrained else learning_rate
-        if id(parameter) in tables:
+        if tables.get(id(parameter)):
             sparse.setdefault(rate, []).append(parameter)
-        else:
-            dense.setdefault((rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+            continue
+        decays = parameter.ndim > 1 and (id(parameter) not in tables or id(parameter) in pretrained)
+        dense.setdefault((rate, weight_decay if decays else 0.0), []).append(parameter)
     groups = [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in dense.items()]
     behind = [{"params": params, "lr": rate} for rate, params in sparse.items()]
     if not behind:

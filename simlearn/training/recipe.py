@@ -12,12 +12,14 @@ from simlearn.losses import SimilarityLoss
 from simlearn.models import SimilarityModel
 from simlearn.negatives import CrossBatchMemory, Memory, XbmConfig
 from simlearn.scoring import DistanceScorer, Scorer
-from simlearn.towers.plan import EncoderSpec, plan
+from simlearn.towers.plan import EncoderSpec, Plan, plan
 from simlearn.training.trainable import Trainable
 
 
 class ModelRecipe(Trainable):
     """The `configure_...` methods of `TrainableModel`, and what is built from what they return."""
+
+    _plan: Plan
 
     def configure_encoders(self) -> EncoderSpec:
         """The encoders: one, a dictionary (concatenated), `Field`, `Fields` or `TwoTower(query=..., document=...)`."""
@@ -34,6 +36,13 @@ class ModelRecipe(Trainable):
     def configure_document_head(self, input_embedding_size: int) -> EncoderHead:
         """The head of the document tower, where it differs. Default: `configure_head`."""
         return self.configure_head(input_embedding_size)
+
+    def part_sizes(self, role: str) -> list[int]:
+        """The embedding size of each part of a tower, in the order in which they are joined: by the parts' names.
+
+        For heads that tell the parts apart, such as `GatedFusionHead`, once `configure_encoders` was called.
+        """
+        return self._plan.part_sizes(role)
 
     def configure_loss(self) -> SimilarityLoss:
         """The loss."""
@@ -60,7 +69,7 @@ class ModelRecipe(Trainable):
         return loss
 
     def _build_model(self, loss: SimilarityLoss) -> SimilarityModel:
-        parts = plan(self.configure_encoders())
+        self._plan = parts = plan(self.configure_encoders())
         sizes = {role: parts.input_size(role) for role in parts.roles}
         if parts.is_symmetric:
             heads: dict[str, EncoderHead] = {"query": self.configure_head(sizes["query"])}

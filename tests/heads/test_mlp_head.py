@@ -109,3 +109,26 @@ def test_learns(normalization: Literal["batch", "layer"] | None) -> None:
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.01
+
+
+class TestWithoutALastLinear:
+    def test_the_last_hidden_layer_is_the_embedding(self) -> None:
+        torch.manual_seed(0)
+        head = MLPHead(4, [6, 3], final_linear=False, dropout=0.5).eval()
+        first, second = (layer for layer in head.layers if isinstance(layer, nn.Linear))
+        x = torch.randn(5, 4)
+        torch.testing.assert_close(head(x), second(first(x).relu()).relu())
+        assert head.output_size == 3 and not isinstance(head.layers[-1], nn.Dropout)
+        assert (head(x) >= 0).all()
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"hidden": [3], "output": 2, "final_linear": False},
+            {"hidden": [], "final_linear": False},
+            {"hidden": [3]},
+        ],
+    )
+    def test_output_goes_with_it(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="the size of the last linear layer"):
+            MLPHead(4, **options)
