@@ -28,13 +28,14 @@ import torch
 
 import simlearn
 from simlearn import (
+    CacheConfig,
+    EmbeddingCache,
     MultipleNegativesRankingLoss,
     PairsSimilarityDataLoader,
     SimilarityPairSample,
     TextEncoder,
     TrainableModel,
 )
-from simlearn.cache.token_cache import TokenCache
 
 MODULES = "argparse ast asyncio collections datetime decimal difflib email.message functools http.client inspect"
 MODULES += " itertools json logging multiprocessing os pathlib random re shutil socket sqlite3 statistics string"
@@ -103,7 +104,7 @@ def compare_collating(encoder: TextEncoder, texts: list[str]) -> None:
     """Print a table."""
     samples = [SimilarityPairSample(a, b) for a, b in zip(texts[::2], texts[1::2], strict=False)]
     with tempfile.TemporaryDirectory() as folder:
-        cache = TokenCache(Model(encoder).model, folder)
+        cache = EmbeddingCache(Model(encoder).model, CacheConfig(save_dir=folder, tokens=True))
         start = time.perf_counter()
         cache.fill(PairsSimilarityDataLoader(samples, batch_size=32), progress=False)
         filling = time.perf_counter() - start

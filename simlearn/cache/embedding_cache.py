@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,9 +15,11 @@ from torch import Tensor
 
 from simlearn import meta as columns
 from simlearn.cache.config import CacheConfig, CacheType, KeyExtractor
-from simlearn.cache.reading import CHUNK, RoleReader, keys_of, own_share, random_rows, read_in_chunks
-from simlearn.cache.saved_rows import SampledKeys, SavedRows, other_content
+from simlearn.cache.lookups import Recheck, RowLookup
+from simlearn.cache.reading import CHUNK, RoleReader, keys_of, own_share, read_in_chunks
+from simlearn.cache.saved_rows import SampledKeys, SavedRows
 from simlearn.cache.tables import Resident, TableName, open_tables, residence, table_name
+from simlearn.cache.token_cache import CHECKED, TokenCache
 from simlearn.data import SampleTable, SimilarityDataLoader
 from simlearn.data import columns as label_columns
 from simlearn.data.columns import Columns
@@ -34,14 +35,12 @@ from simlearn.store import DiskTable, Table
 from simlearn.towers.inputs import CachedRows, cast, move
 from simlearn.towers.plan import Part, TowerCollator
 
-_RECHECKED = 4
-"""Samples read again in every epoch."""
-
 
 class EmbeddingCache:
-    """What frozen encoders say of each distinct object of the data.
+    """What frozen encoders say of each distinct object of the data, and the tokens that trained ones read of it.
 
-    1. `fill` reads a data set, keys its objects, and encodes what its tables lack; several processes share that work.
+    1. `fill` reads a data set, keys its objects, and encodes or tokenises what its tables lack; several processes share
+       that work.
     2. The objects' rows are looked up, and the data set becomes a table of row numbers.
     3. `take` gives the vectors of rows, from where training reads them fastest.
 
@@ -66,6 +65,7 @@ class EmbeddingCache:
                 raise ValueError(f"encoder {name!r} is trainable, so its embeddings change and cannot be cached")
         covered = [part for role in model.plan.towers for part in self._covered(role)]
         self.tables: dict[TableName, Table] = open_tables(model, covered, config)
+        self.tokens = TokenCache(model, config.save_dir) if config.tokens else None
         self._used: dict[TableName, list[Tensor]] = {name: [] for name in self.tables}
         self._resident: dict[TableName, Table | Resident] = {}
 
@@ -77,10 +77,31 @@ class EmbeddingCache:
     def _covered(self, role: str) -> list[Part]:
         return list(filter(self.covers, self.model.plan[role]))
 
+    def _has_tokens(self, part: Part) -> bool:
+        return self.tokens is not None and self.tokens.covers(part)
+
+    def _kept(self, role: str) -> list[Part]:
+        """The parts of a tower whose vectors or tokens are kept."""
+        return [part for part in self.model.plan[role] if self.covers(part) or self._has_tokens(part)]
+
+    @property
+    def keeps_anything(self) -> bool:
+        """Whether there is a table to fill."""
+        return bool(self.tables or (self.tokens is not None and self.tokens.tables))
+
     @property
     def is_complete(self) -> bool:
-        """Whether all parts of all towers are cached, so that the data set need not be read again."""
-        return all(self.covers(part) for parts in self.model.plan.towers.values() for part in parts)
+        """Whether all parts of all towers are kept, so that the data set need not be read again.
+
+        Facts for the head are kept beside vectors, not beside tokens: an encoder that is trained and extracts some
+        reads its objects in every epoch.
+        """
+        encoders = self.model.plan.encoders
+        return all(
+            self.covers(part) or (self._has_tokens(part) and encoders[part.encoder].get_meta_extractor() is None)
+            for parts in self.model.plan.towers.values()
+            for part in parts
+        )
 
     def take(self, part: Part, rows: CachedRows, device: torch.device) -> tuple[Embeddings, Meta]:
         """Embeddings and meta of a part's rows; see `KnownVectors`."""
@@ -90,21 +111,22 @@ class EmbeddingCache:
             self._resident[name] = residence(self.tables[name], kind, self._used[name], self.model.device)
         return self._resident[name].take(rows.rows, device)
 
-    def lookups(self, role: str) -> dict[str, Callable[[list[Any]], CachedRows]]:
-        """For each cached part of a tower, by name: from its objects to their rows."""
-        return {part.name: self._lookup(part) for part in self._covered(role)}
+    def lookups(self, role: str) -> dict[str, Callable[[list[Any]], Any]]:
+        """For each part of a tower that is kept, by name: from its objects to their rows, or tokens."""
+        vectors: dict[str, Any] = {part.name: self._lookup(part) for part in self._covered(role)}
+        return vectors if self.tokens is None else {**self.tokens.lookups(role), **vectors}
 
     def find(self, role: str, objects: list[Any]) -> dict[str, Tensor]:
         """For each cached part of a tower, by name, the rows (n,) of n objects; -1 for those that it lacks."""
         return {part.name: self._lookup(part).find(part.pick(objects)) for part in self._covered(role)}
 
-    def _lookup(self, part: Part) -> _Lookup:
-        return _Lookup(self.tables[table_name(part)], self.config.key_extractor(part.encoder), part.encoder)
+    def _lookup(self, part: Part) -> RowLookup:
+        return RowLookup(self.tables[table_name(part)], self.config.key_extractor(part.encoder), part.encoder)
 
     def fill(
         self, loader: SimilarityDataLoader, check: RelationCheck | None = None, *, progress: bool = True
     ) -> SampleTable | None:
-        """Read a data set once and encode what is new in it.
+        """Read a data set once and encode, or tokenise, what is new in it.
 
         Args:
             loader: the data set and how its samples are read.
@@ -112,15 +134,17 @@ class EmbeddingCache:
             progress: whether to show a progress bar.
 
         Returns:
-            The data set as columns of row numbers, when samples have numbers and all encoders are cached; else None.
+            The data set as columns of row numbers, when samples have numbers and everything is kept; else None. Also
+            None where only tokens are kept of something that is another text each time it is read.
 
         Raises:
             ValueError: when the data set has the version of an earlier one and other content.
+            LoadError: when a table holds other tokens than the tokenizer gives.
             RuntimeError: when it failed in another process.
         """
         readers = self._readers(loader)
         wants_table = self.is_complete and not loader.is_stream
-        saved = SavedRows.of(self.config, loader, readers, self.tables) if wants_table else None
+        saved = SavedRows.of(self.config, loader, readers, self._all_tables()) if wants_table else None
         known = None if saved is None else saved.read()
         if saved is None or known is None:
             read = together(lambda: self._encode_new(loader, readers, wants_table, progress), "filling the cache")
@@ -138,6 +162,10 @@ class EmbeddingCache:
         self._use(readers, rows)
         if not wants_table:
             return None
+        recheck = Recheck(loader, readers, self._all_tables(), rows, is_saved=known is not None)
+        tokens = {} if self.tokens is None else {role: self.tokens.lookups(role) for role in self.model.plan.towers}
+        if any(tokens.values()) and recheck.changed(0) is not None:
+            return None  # lookups tokenise what is new in every epoch, as they always did
         return SampleTable(
             loader.kind,
             labels,
@@ -145,8 +173,18 @@ class EmbeddingCache:
             rows.get("document", {}),
             two_towers=not self.model.is_symmetric,
             check=check,
-            recheck=_Recheck(loader, readers, self.tables, rows, is_saved=known is not None),
+            recheck=recheck,
+            tokens=tokens,
         )
+
+    def _all_tables(self) -> dict[TableName, Table]:
+        kept = [part for role in self.model.plan.towers for part in self._kept(role)]
+        return {table_name(part): self._table(part) for part in kept}
+
+    def _table(self, part: Part) -> Table:
+        if self.tokens is not None and self.tokens.covers(part):
+            return self.tokens.lookup(part).table
+        return self.tables[table_name(part)]
 
     def add(self, role: str, objects: Sequence[Any]) -> dict[str, CachedRows]:
         """Encode what is new among objects of no data set, such as an evaluation's; all processes give the same ones.
@@ -162,19 +200,19 @@ class EmbeddingCache:
             RuntimeError: when it failed in another process.
         """
         parts = self._covered(role)
-        keys: dict[str, list[NDArray[np.uint8]]] = {part.name: [] for part in parts}
+        keys: dict[str, list[NDArray[np.uint8]]] = {part.name: [] for part in self._kept(role)}
 
         def encode_new() -> list[Columns]:
+            checked: dict[TableName, tuple[Part, list[Any]]] = {}
             for start in range(0, len(objects), CHUNK):
                 chunk = list(objects[start : start + CHUNK])
-                for part in parts:
+                for part in self._kept(role):
                     picked = part.pick(chunk)
-                    own = keys_of(picked, self.config.key_extractor(part.encoder), part.encoder)
+                    own = keys_of(picked, self._extractor(part), part.encoder)
                     keys[part.name].append(own)
-                    new = own_share(self.tables[table_name(part)].missing(own), own, False)
-                    if len(new):
-                        self._encode(part, [picked[row] for row in new], own[new])
-            self._flush()
+                    self._keep_new(part, picked, own, False)
+                    checked.setdefault(table_name(part), (part, picked[:CHECKED]))
+            self._flush(checked)
             return []
 
         together(encode_new, "filling the cache")
@@ -189,8 +227,8 @@ class EmbeddingCache:
         roles = ("query",) if loader.kind.shared else ("query", "document")
         readers = []
         for role in roles:
-            parts = self._covered(role)
-            extractors = [self.config.key_extractor(part.encoder) for part in parts]
+            parts = self._kept(role)
+            extractors = [self._extractor(part) for part in parts]
             readers.append(RoleReader(role, parts, loader.kind, extractors))
         return readers
 
@@ -199,6 +237,7 @@ class EmbeddingCache:
     ) -> list[Columns]:
         """Read the data set and encode this process's share of what is new; gives the labels."""
         labels: list[Columns] = []
+        checked: dict[TableName, tuple[Part, list[Any]]] = {}
         size = None if loader.is_stream else len(loader.source)  # type: ignore[arg-type]
         encoded = 0
         with Bar(total=size, desc="Caching", unit="sample", leave=False, disable=not progress or rank() > 0) as bar:
@@ -207,19 +246,35 @@ class EmbeddingCache:
                     labels.append({**loader.kind.labels(samples), **loader.kind.ids(samples)})
                 for reader in readers:
                     for part, objects, keys in reader.read(samples):
-                        new = own_share(self.tables[table_name(part)].missing(keys), keys, loader.sharded)
-                        if len(new):
-                            self._encode(part, [objects[row] for row in new], keys[new])
-                            encoded += len(new)
+                        encoded += self._keep_new(part, objects, keys, loader.sharded)
+                        checked.setdefault(table_name(part), (part, objects[:CHECKED]))
                 bar.update(len(samples))
                 bar.set_postfix(encoded=encoded, refresh=False)
-        self._flush()
+        self._flush(checked)
         return labels
 
-    def _flush(self) -> None:
-        for table in self.tables.values():
+    def _keep_new(self, part: Part, objects: Sequence[Any], keys: NDArray[np.uint8], sharded: bool) -> int:
+        """Encode, or tokenise, this process's share of what a part's table lacks; gives how many that were."""
+        new = own_share(self._table(part).missing(keys), keys, sharded)
+        if len(new):
+            chosen = [objects[row] for row in new]
+            if self.tokens is not None and self.tokens.covers(part):
+                self.tokens.lookup(part).keep(keys[new], chosen)
+            else:
+                self._encode(part, chosen, keys[new])
+        return len(new)
+
+    def _flush(self, read: Mapping[TableName, tuple[Part, list[Any]]]) -> None:
+        """Commit what is new, and compare a few of the objects that were read with their tokens."""
+        for table in self._all_tables().values():
             if isinstance(table, DiskTable):
                 table.flush()
+        for part, objects in read.values():
+            if self.tokens is not None and self.tokens.covers(part):
+                self.tokens.lookup(part).check(objects)
+
+    def _extractor(self, part: Part) -> KeyExtractor | None:
+        return None if self._has_tokens(part) else self.config.key_extractor(part.encoder)
 
     def _encode(self, part: Part, objects: list[Any], keys: NDArray[np.uint8]) -> None:
         """Encode new objects of a part and keep them by key."""
@@ -239,56 +294,10 @@ class EmbeddingCache:
         self.tables[table_name(part)].append(keys, embeddings, meta)
 
     def _find(self, part: Part, keys: NDArray[np.uint8]) -> Tensor:
-        return self.tables[table_name(part)].rows(keys)
+        return self._table(part).rows(keys)
 
     def _use(self, readers: Sequence[RoleReader], rows: dict[str, dict[str, Ragged]]) -> None:
         for reader in readers:
-            for part in reader.parts:
+            for part in filter(self.covers, reader.parts):
                 self._used[table_name(part)].append(rows[reader.role][part.name].values)
         self._resident.clear()
-
-
-@dataclass(frozen=True)
-class _Lookup:
-    table: Table
-    extractor: KeyExtractor | None
-    encoder: str
-
-    def find(self, objects: list[Any]) -> Tensor:
-        return self.table.find(keys_of(objects, self.extractor, self.encoder))
-
-    def __call__(self, objects: list[Any]) -> CachedRows:
-        rows = self.find(objects)
-        if (rows < 0).any():
-            raise ValueError(_changed(self.encoder))
-        return CachedRows(rows)
-
-
-@dataclass(frozen=True)
-class _Recheck:
-    """Reads a few samples again: whoever changes them from epoch to epoch must hear of it."""
-
-    loader: SimilarityDataLoader
-    readers: Sequence[RoleReader]
-    tables: dict[TableName, Table]
-    rows: dict[str, dict[str, Ragged]]
-    is_saved: bool
-
-    def __call__(self, epoch: int) -> None:
-        source: Any = self.loader.source
-        numbers = random_rows(len(source), _RECHECKED, epoch)
-        samples = source.__getitems__(numbers)
-        for reader in self.readers:
-            objects, _ = reader.objects(samples)
-            for part, _, keys in reader.keyed(objects):
-                expected = self.rows[reader.role][part.name].take(torch.tensor(numbers)).values
-                if not torch.equal(self.tables[table_name(part)].find(keys), expected):
-                    version = self.loader.dataset_version
-                    raise ValueError(other_content(version, part.encoder) if self.is_saved else _changed(part.encoder))
-
-
-def _changed(encoder: str) -> str:
-    return (
-        f"encoder {encoder!r} is cached, and an object is not what it was when the cache was filled: the data set gives"
-        f" other content each time (random augmentation?). Set CacheConfig(mapping={{{encoder!r}: CacheType.NONE}})"
-    )

@@ -8,7 +8,7 @@ tokens of each distinct text under the text's content key, unpadded; its folder 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -19,22 +19,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from simlearn.cache.reading import CHUNK, keys_of, own_share, read_in_chunks
+from simlearn.cache.reading import keys_of
 from simlearn.cache.tables import shared_folder
 from simlearn.components import CannotTellError, Teller
 from simlearn.components.code import is_framework
-from simlearn.data import SimilarityDataLoader
-from simlearn.distributed import rank, together
 from simlearn.encoders.tokens import Tokenising, Tokens, same_features, tokenising
 from simlearn.files import LoadError
 from simlearn.models import SimilarityModel
-from simlearn.progress import Bar
-from simlearn.ragged import flatten, pad
+from simlearn.ragged import pad
 from simlearn.store import DiskTable
 from simlearn.towers.plan import Part
 
-_CHECKED = 16
-"""Texts of each data set that are tokenised again, to compare."""
+CHECKED = 16
+"""Objects of each data set that are tokenised again, to compare."""
 
 
 class TokenCache:
@@ -84,70 +81,14 @@ class TokenCache:
         covered = filter(self.covers, self.model.plan[role])
         return {part.name: self._lookups[part.encoder, part.prompt] for part in covered}
 
-    def fill(self, loader: SimilarityDataLoader, *, num_workers: int = 0, progress: bool = True) -> None:
-        """Read a data set once and tokenise what is new in it; processes that share a folder share the work.
+    def lookup(self, part: Part) -> TokenLookup:
+        """From a part's objects to what its encoder takes."""
+        return self._lookups[part.encoder, part.prompt]
 
-        Args:
-            loader: the data set and how its samples are read.
-            num_workers: processes that read the data set; 0 reads it in this one.
-            progress: whether to show a progress bar.
-
-        Raises:
-            LoadError: when a table holds other tokens than the tokenizer gives.
-            RuntimeError: when it failed in another process.
-        """
-        size = None if loader.is_stream else len(loader.source)  # type: ignore[arg-type]
-        hidden = not progress or not self._lookups or rank() > 0
-
-        def read() -> Iterator[tuple[Part, list[Any]]]:
-            with Bar(total=size, desc="Tokenising", unit="sample", leave=False, disable=hidden) as bar:
-                for chunk in read_in_chunks(loader.source, num_workers):
-                    yield from self._read(loader, chunk)
-                    bar.update(len(chunk))
-
-        self._keep_new(read(), loader.sharded)
-
-    def add(self, role: str, objects: list[Any]) -> None:
-        """Tokenise what is new among objects of no data set; all processes give the same ones. Raises as `fill`."""
-        parts = [part for part in self.model.plan[role] if self.covers(part)]
-        chunks = (objects[start : start + CHUNK] for start in range(0, len(objects), CHUNK))
-        self._keep_new(((part, part.pick(chunk)) for chunk in chunks for part in parts), sharded=False)
-
-    def _keep_new(self, read: Iterable[tuple[Part, list[Any]]], sharded: bool) -> None:
-        """Tokenise this process's share of what parts read, and compare a few objects of each with what is kept."""
-        if not self._lookups:
-            return
-        samples: dict[tuple[str, str | None], list[Any]] = {}
-
-        def tokenize() -> None:
-            for part, objects in read:
-                name = part.encoder, part.prompt
-                lookup, keys = self._lookups[name], keys_of(objects, None, part.encoder)
-                new = own_share(lookup.table.missing(keys), keys, sharded)
-                if len(new):
-                    lookup.keep(keys[new], [objects[row] for row in new])
-                samples.setdefault(name, objects[:_CHECKED])
-            for table in self.tables:
-                table.flush()
-
-        def check() -> None:
-            for name, objects in samples.items():
-                self._lookups[name].check(objects)
-
-        # What one process tokenises another may look up, so nobody goes on before all are done.
-        together(tokenize, "filling the token cache")
-        together(check, "checking the token cache")
-
-    def _read(self, loader: SimilarityDataLoader, samples: list[Any]) -> Iterator[tuple[Part, list[Any]]]:
-        """For each part what it reads of samples."""
-        plan, kind = self.model.plan, loader.kind
-        given = [(plan["query"], kind.queries(samples))]
-        if not kind.shared:
-            given.append((plan["document"], kind.documents(samples)[0]))
-        for parts, objects in given:
-            for part in parts:
-                if self.covers(part):
-                    yield part, part.pick(objects)
+    def flush(self) -> None:
+        """Commit what was tokenised."""
+        for table in self.tables:
+            table.flush()
 
 
 @dataclass(frozen=True)
@@ -180,12 +121,12 @@ class TokenLookup:
         rows = self.table.find(keys)
         is_new = rows < 0
         if not is_new.any():
-            return self._stored(rows)
+            return self.take(rows)
         tokens = self.collate.tokenize([obj for obj, new in zip(objects, is_new.tolist(), strict=True) if new])
         if is_new.all():
             return tokens
         order = torch.cat([is_new.nonzero(), (~is_new).nonzero()])[:, 0].argsort()
-        return Tokens.concatenate([tokens, self._stored(rows[~is_new])]).take(order)
+        return Tokens.concatenate([tokens, self.take(rows[~is_new])]).take(order)
 
     def pad(self, tokens: Tokens) -> Any:
         """What the encoder takes, of N objects that were tokenised."""
@@ -218,12 +159,10 @@ class TokenLookup:
                 "a change of its settings; remove the folder, and its texts are tokenised again"
             )
 
-    def _stored(self, rows: Tensor) -> Tokens:
-        embeddings, _ = self.table.take(rows, "cpu")
-        values, lengths = flatten(embeddings)
-        if lengths is None:
-            raise LoadError(f"{self.table.path} holds no tokens; choose another save_dir")
-        return Tokens(values, lengths)
+    def take(self, rows: Tensor) -> Tokens:
+        """The tokens of the objects at rows (n,) of the table."""
+        kept = self.table.take_lists(rows)
+        return Tokens(kept.values, kept.lengths)
 
 
 def _identity(collate: Tokenising) -> str:

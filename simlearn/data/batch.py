@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -15,9 +15,9 @@ from simlearn.ragged import Ragged, entries
 from simlearn.relations import Relation, RelationCheck
 from simlearn.targets import Targets
 from simlearn.towers.chunks import collate_in_chunks
-from simlearn.towers.inputs import CachedRows, InputChunks, Inputs
+from simlearn.towers.inputs import InputChunks, Inputs
 from simlearn.towers.plan import TowerCollator
-from simlearn.towers.token_budget import Lookups
+from simlearn.towers.token_budget import Lookups, TokenTable, select_inputs
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class BatchCollator:
 
 @dataclass(frozen=True)
 class SampleTable:
-    """A data set whose embeddings are all cached: its labels as columns, its objects as row numbers.
+    """A data set whose embeddings or tokens are all cached: its labels as columns, its objects as row numbers.
 
     A batch is then a selection of numbers; the data set is not read again, and no Python object is made for a sample.
 
@@ -176,6 +176,9 @@ class SampleTable:
         check: refuses labels that the loss cannot use.
         recheck: called with the number of each epoch before its first batch; raises when the data set is not what it
             was.
+        tokens: for each tower, by its role, the parts whose rows are of tokens.
+        chunk_size: see `BatchCollator`.
+        chunk_tokens: likewise.
     """
 
     kind: SampleKind
@@ -185,6 +188,9 @@ class SampleTable:
     two_towers: bool
     check: RelationCheck | None = None
     recheck: Callable[[int], None] | None = None
+    tokens: Mapping[str, Mapping[str, TokenTable]] = field(default_factory=dict)
+    chunk_size: int | None = None
+    chunk_tokens: int | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -200,12 +206,11 @@ class SampleTable:
         queries = {name: column[rows] for name, column in self.query_rows.items()}
         documents = {name: column.take(rows).values for name, column in self.document_rows.items()}
         if self.two_towers:
-            return Batch(_inputs(queries), _inputs(documents), relation, len(rows), origins)
+            document = self._inputs("document", documents)
+            return Batch(self._inputs("query", queries), document, relation, len(rows), origins)
         if documents:
             queries = {name: torch.cat([queries[name], documents[name]]) for name in queries}
-        return Batch(_inputs(queries), None, relation, len(rows), origins)
+        return Batch(self._inputs("query", queries), None, relation, len(rows), origins)
 
-
-def _inputs(rows: dict[str, Tensor]) -> Inputs:
-    size = len(next(iter(rows.values())))
-    return Inputs({name: CachedRows(numbers) for name, numbers in rows.items()}, {}, size)
+    def _inputs(self, role: str, rows: dict[str, Tensor]) -> Inputs | InputChunks:
+        return select_inputs(rows, self.tokens.get(role, {}), self.chunk_size, self.chunk_tokens)

@@ -110,7 +110,7 @@ class BoundLoader:
 
     def _batches(self) -> Iterable[Any]:
         recipe, source = self.recipe, self.recipe.source
-        options = {"collate_fn": self.collate, **recipe.worker_options}
+        options = {"collate_fn": self.collate, "generator": self._worker_seeds(), **recipe.worker_options}
         if isinstance(source, StreamSource):
             source.set_epoch(self._epoch)
             return stream_batches(source, recipe.batch_size, self.share, self._start, sharded=recipe.sharded, **options)
@@ -123,6 +123,15 @@ class BoundLoader:
             return map(self.table.batch, map(torch.as_tensor, plan))
         options["collate_fn"] = _Numbering(self.collate)
         return DataLoader(_Numbered(source), batch_sampler=_Once(plan), **options)
+
+    def _worker_seeds(self) -> torch.Generator:
+        """Where torch's DataLoader takes the seeds of its workers from.
+
+        Else it draws one from the global generator, so that dropout would be another one for the same batches from
+        another place, such as a cache.
+        """
+        told = (torch.initial_seed(), self.recipe.seed, self._epoch, self.share.rank)
+        return torch.Generator().manual_seed(np.random.SeedSequence(told).generate_state(1, np.uint64).item() >> 1)
 
 
 class _Numbered(Dataset[Any]):

@@ -23,6 +23,7 @@ from simlearn import meta as columns
 from simlearn.embeddings import Embeddings
 from simlearn.files import InUse, LoadError, locked, read_sealed
 from simlearn.meta import Meta
+from simlearn.ragged import Ragged
 from simlearn.store.commit import COMMIT_FILE, STORE_FILE, Commit
 from simlearn.store.key_index import KeyIndex, all_found
 from simlearn.store.mapped_rows import CURE, MappedRows, append_block, describe_vectors, open_rows
@@ -232,6 +233,16 @@ class DiskTable:
         self._verify(rows.numpy())
         embeddings, meta = self._mapped.take(rows)
         return embeddings.to(device), columns.to(meta, device)
+
+    def take_lists(self, rows: Tensor) -> Ragged:
+        """The vectors of the given rows (n,), of many an object, end to end and not padded.
+
+        Raises:
+            ValueError: where each object has one vector.
+            LoadError: when a row is not what was written.
+        """
+        self._verify(rows.numpy())
+        return self._mapped.take_lists(rows)
 
     def _verify(self, rows: NDArray[np.int64]) -> None:
         """Look at the checksums of rows that this process takes for the first time."""

@@ -31,7 +31,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.files import locked, replace_file, sync, write_at
 from simlearn.files.mapping import map_array, tensor_over
 from simlearn.meta import Categories, Meta
-from simlearn.ragged import pad
+from simlearn.ragged import Ragged, pad, positions
 from simlearn.store.checksums import Checksums, checksums
 from simlearn.store.commit import Commit, Layout, stored_dtype
 from simlearn.store.table import KEY_SIZE
@@ -111,8 +111,23 @@ class MappedRows:
             meta[name] = numbers if column.names is None else Categories(numbers.long(), column.names)
         if self._offsets is None:
             return Embeddings(self.vectors.index_select(0, rows)), meta
-        starts = torch.from_numpy(self._offsets[rows.numpy()])
-        return pad(self.vectors, starts, torch.from_numpy(self._offsets[rows.numpy() + 1]) - starts), meta
+        return pad(self.vectors, *self._bounds(self._offsets, rows)), meta
+
+    def take_lists(self, rows: Tensor) -> Ragged:
+        """The vectors of the given rows (n,), which are not verified, end to end: nothing is padded.
+
+        Raises:
+            ValueError: where each object has one vector.
+        """
+        if self._offsets is None:
+            raise ValueError("each object has one vector here; take() gives them")
+        starts, lengths = self._bounds(self._offsets, rows)
+        return Ragged.of_lengths(self.vectors.index_select(0, positions(starts, lengths)), lengths)
+
+    @staticmethod
+    def _bounds(offsets: NDArray[np.int64], rows: Tensor) -> tuple[Tensor, Tensor]:
+        starts = torch.from_numpy(offsets[rows.numpy()])
+        return starts, torch.from_numpy(offsets[rows.numpy() + 1]) - starts
 
     def damaged(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of the given rows (n,) are not what was written."""

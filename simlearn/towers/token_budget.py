@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from simlearn.encoders.tokens import count_tokens, tokenising
+from simlearn.encoders.tokens import Tokens, count_tokens, tokenising
 from simlearn.towers.inputs import CachedRows, InputChunks, Inputs
 from simlearn.towers.plan import TowerCollator
 
@@ -78,6 +78,44 @@ def collate_within(
     return InputChunks(tuple(_chunk(tower, objects, rows, parts) for rows in chunks), places)
 
 
+class TokenTable(Protocol):
+    """The tokens of many objects, by row."""
+
+    def take(self, rows: Tensor) -> Tokens:
+        """Those of the objects at rows (n,)."""
+        ...
+
+    def pad(self, tokens: Tokens) -> Any:
+        """What the encoder takes."""
+        ...
+
+
+def select_inputs(
+    rows: Mapping[str, Tensor], tokens: Mapping[str, TokenTable], size: int | None = None, budget: int | None = None
+) -> Inputs | InputChunks:
+    """The inputs of N objects of which everything is kept: no object is looked at.
+
+    Args:
+        rows: for each part of a tower, by name, where its vectors or tokens (N,) are.
+        tokens: the parts of which tokens are kept; of the others it is vectors.
+        size: objects of a chunk; None does not cut them.
+        budget: tokens of a chunk, instead; see `cut_by_tokens`.
+    """
+    count = len(next(iter(rows.values())))
+    parts = {name: _kept(own, tokens.get(name)) for name, own in rows.items()}
+    if not tokens or (size is None and budget is None):
+        return _selected(parts, torch.arange(count))
+    if budget is None:
+        return InputChunks(
+            tuple(_selected(parts, places) for places in torch.split(torch.arange(count), size or count))
+        )
+    chunks = cut_by_tokens(np.stack([part.lengths.numpy() for part in parts.values()], axis=1), budget)
+    if len(chunks) < 2:
+        return _selected(parts, torch.arange(count))
+    chosen = tuple(_selected(parts, torch.from_numpy(places)) for places in chunks)
+    return InputChunks(chosen, torch.from_numpy(np.concatenate(chunks)).argsort())
+
+
 @dataclass(frozen=True)
 class _Prepared:
     """What one part reads of N objects.
@@ -100,6 +138,18 @@ def _prepared(picked: list[Any], collate: Any, encoder: str, known: Callable[[li
         found: CachedRows = known(picked)
         return _Prepared(torch.zeros(len(picked), dtype=torch.long), lambda places: CachedRows(found.rows[places]))
     return _Prepared(count_tokens(collate, picked, encoder))
+
+
+def _kept(rows: Tensor, table: TokenTable | None) -> _Prepared:
+    if table is None:
+        return _Prepared(torch.zeros(len(rows), dtype=torch.long), lambda places: CachedRows(rows[places]))
+    tokens = table.take(rows)
+    return _Prepared(tokens.lengths, lambda places: table.pad(tokens.take(places)))
+
+
+def _selected(parts: Mapping[str, _Prepared], places: Tensor) -> Inputs:
+    features = {name: part.select(places) for name, part in parts.items() if part.select is not None}
+    return Inputs(features, {}, len(places))
 
 
 def _chunk(

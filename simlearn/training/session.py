@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from simlearn.cache import CacheConfig, EmbeddingCache
-from simlearn.cache.token_cache import TokenCache
 from simlearn.data import Batch, BatchCollator, BoundLoader, SampleTable, SimilarityDataLoader
 from simlearn.embeddings import Embeddings
 from simlearn.encoding import encode_in_batches, encode_shared, evaluating
@@ -51,7 +51,6 @@ class Session:
         self.chunk_size = chunk_size
         self.chunk_tokens = chunk_tokens
         self.cache: EmbeddingCache | None = None
-        self.tokens: TokenCache | None = None
         self._tables: dict[TrainStage, SampleTable | None] = {}
         self._bound: list[tuple[TrainStage, BoundLoader]] = []
         # The lists are kept beside their rows, or Python might give their address to others.
@@ -60,7 +59,6 @@ class Session:
     def fill_cache(self, config: CacheConfig, progress: bool) -> None:
         """Encode what frozen encoders read, each distinct object once; the model must be on its device."""
         self.cache = EmbeddingCache(self.model, config)
-        self.tokens = TokenCache(self.model, config.save_dir) if config.tokens else None
         for stage in self.loaders:
             self.refresh(stage, progress)
 
@@ -71,11 +69,12 @@ class Session:
         the next epoch on, or from this one before its first batch. All processes call it.
         """
         loader = self.loaders[stage]
-        if self.cache is not None and self.cache.tables:
+        if self.cache is not None and self.cache.keeps_anything:
             check = self.loss.relation_check(stage is TrainStage.TRAIN)
-            self._tables[stage] = self.cache.fill(loader, check, progress=progress)
-        if self.cache is not None and self.tokens is not None:
-            self.tokens.fill(loader, num_workers=self.cache.config.num_workers, progress=progress)
+            table = self.cache.fill(loader, check, progress=progress)
+            if table is not None:
+                table = replace(table, chunk_size=self.chunk_size, chunk_tokens=self.chunk_tokens)
+            self._tables[stage] = table
         for bound_to, bound in self._bound:
             if bound_to is stage:
                 bound.table = self._tables.get(stage)
@@ -85,11 +84,9 @@ class Session:
 
         `encode` then reads the rows of this very list without looking at its objects.
         """
-        if self.cache is not None and self.cache.tables:
+        if self.cache is not None and self.cache.keeps_anything:
             rows = {name: found.rows for name, found in self.cache.add(role, objects).items()}
             self._kept[role, id(objects)] = objects, rows
-        if self.tokens is not None:
-            self.tokens.add(role, objects)
 
     def encode(
         self, objects: list[Any], role: str, grad: bool = False, *, batch_size: int = 64, shared: bool = False
@@ -206,8 +203,7 @@ class Session:
 
     def lookups(self, role: str) -> Lookups:
         """For each part of a tower that is cached, by name: from its objects to their rows, or tokens."""
-        caches = (self.tokens, self.cache)
-        return {name: lookup for cache in caches if cache is not None for name, lookup in cache.lookups(role).items()}
+        return {} if self.cache is None else self.cache.lookups(role)
 
     def embed(self, batch: Batch) -> tuple[Embeddings, Embeddings]:
         """The embeddings of a batch's queries and documents; the same object twice where they are the same objects."""

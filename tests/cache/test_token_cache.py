@@ -31,6 +31,7 @@ from simlearn import (
     TwoTower,
     fit,
 )
+from simlearn.cache import EmbeddingCache
 from simlearn.cache.token_cache import TokenCache
 from simlearn.encoders import BagOfTokensEncoder, HashedNGrams
 from simlearn.encoders._text_collate import TextCollate
@@ -88,16 +89,21 @@ class TextModel(TrainableModel):
         return CacheConfig(save_dir=self.folder, tokens=True) if self.cached else None
 
 
-def cache_of(spec: Any, folder: Path) -> TokenCache:
-    return TokenCache(TextModel(spec).model, folder)
+def cache_of(spec: Any, folder: Path) -> EmbeddingCache:
+    return EmbeddingCache(TextModel(spec).model, CacheConfig(save_dir=folder, tokens=True))
 
 
 def trained(text_model: Any, prompt: str | None = None) -> TextEncoder:
     return TextEncoder(text_model, trainable=True, prompt=prompt)
 
 
-def stored(cache: TokenCache) -> int:
-    return sum(len(table) for table in cache.tables)
+def tokens_of(cache: EmbeddingCache) -> TokenCache:
+    assert cache.tokens is not None
+    return cache.tokens
+
+
+def stored(cache: EmbeddingCache) -> int:
+    return sum(len(table) for table in tokens_of(cache).tables)
 
 
 def test_a_batch_is_bit_for_bit_that_of_the_tokenizer(text_model: Any, tmp_path: Path, asked: list[str]) -> None:
@@ -132,7 +138,7 @@ def test_each_distinct_text_is_tokenised_once_in_all_runs(text_model: Any, tmp_p
 
 def test_objects_of_no_loader_are_kept_too(text_model: Any, tmp_path: Path, asked: list[str]) -> None:
     model = TextModel(trained(text_model))
-    cache = TokenCache(model.model, tmp_path)
+    cache = EmbeddingCache(model.model, CacheConfig(save_dir=tmp_path, tokens=True))
     more = texts(40, seed=8)
     cache.add("query", [*more, *more])
     assert stored(cache) == 40
@@ -182,10 +188,10 @@ def test_bags_of_tokens_and_frozen_encoders(text_model: Any, tmp_path: Path) -> 
     spec = {"frozen": TextEncoder(text_model), "words": words}
     cache = cache_of(spec, tmp_path)
     cache.fill(loader(), progress=False)
-    assert list(cache.lookups("query")) == ["words"] and stored(cache) == 64
+    assert list(tokens_of(cache).lookups("query")) == ["words"] and stored(cache) == 64
     every = [pair.obj_b for pair in pairs()]
     assert same_features(cache.lookups("query")["words"](every), words.get_collate_fn()(every))
-    assert not cache_of(TextEncoder(text_model), tmp_path).tables
+    assert not tokens_of(cache_of(TextEncoder(text_model), tmp_path)).tables
 
 
 def test_texts_that_were_never_seen_are_tokenised(text_model: Any, tmp_path: Path) -> None:
@@ -275,7 +281,7 @@ def test_two_processes_share_the_work(tmp_path: Path) -> None:
 
 def _filled(model: str, folder: str | None) -> tuple[int, int]:
     """In one of two processes: the rows that it finds, and how many texts it tokenised."""
-    cache = TokenCache(TextModel(TextEncoder(model, trainable=True, local_files_only=True)).model, folder)
+    cache = cache_of(TextEncoder(model, trainable=True, local_files_only=True), folder)
     counted: list[int] = []
     keep = type(cache.lookups("query")["default"]).keep
 

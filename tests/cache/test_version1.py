@@ -39,7 +39,7 @@ from simlearn import (
     fit,
 )
 from simlearn.cache import EmbeddingCache
-from simlearn.cache.token_cache import TokenCache, TokenLookup
+from simlearn.cache.token_cache import TokenLookup
 from simlearn.data import SampleTable
 from simlearn.encoders import BagOfTokensEncoder, TextEncoder
 from simlearn.models import SimilarityModel
@@ -188,11 +188,12 @@ def test_tokens_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     keep = TokenLookup.keep
     monkeypatch.setattr(TokenLookup, "keep", lambda self, *given: (kept.append(1), keep(self, *given))[1])
     model = SimilarityModel(TextEncoder(encoder_of("text").model, trainable=True))
-    cache = TokenCache(model, folder)
+    cache = EmbeddingCache(model, CacheConfig(save_dir=folder, tokens=True))
     with hearing() as heard:
         cache.fill(PairsSimilarityDataLoader(text_pairs(), batch_size=4), progress=False)
     assert not kept and not heard
-    (table,) = cache.tables
+    assert cache.tokens is not None
+    (table,) = cache.tokens.tables
     assert len(table) == len(text_pairs())
 
 
