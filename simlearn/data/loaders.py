@@ -26,6 +26,8 @@ class PairsSimilarityDataLoader(SimilarityDataLoader):
         obj_b: the second object's column.
         score: the score's column; None for 1 everywhere.
         subgroup: the subgroup's column; None for 0 everywhere.
+        obj_a_id: the column with the first object's name; None tells objects by their content.
+        obj_b_id: likewise the second's.
         subgroup_key: turns a subgroup into a stable name.
         **options: see `SimilarityDataLoader`.
     """
@@ -41,10 +43,13 @@ class PairsSimilarityDataLoader(SimilarityDataLoader):
         obj_b: ColumnSpec | None = None,
         score: ColumnSpec | None = None,
         subgroup: ColumnSpec | None = None,
+        obj_a_id: ColumnSpec | None = None,
+        obj_b_id: ColumnSpec | None = None,
         subgroup_key: Key | None = None,
         **options: Any,
     ) -> None:
         columns = {"obj_a": obj_a, "obj_b": obj_b, "score": score, "subgroup": subgroup}
+        columns |= {"obj_a_id": obj_a_id, "obj_b_id": obj_b_id}
         super().__init__(dataset, batch_size, key=subgroup_key, columns=columns, **options)
 
 
@@ -57,6 +62,8 @@ class RankingSimilarityDataLoader(SimilarityDataLoader):
         query: the query's column.
         documents: the column with the list of candidates.
         relevances: the column with their relevances.
+        query_id: the column with the query's name; None tells it by its content.
+        document_ids: the column with the list of the candidates' names, likewise.
         **options: see `SimilarityDataLoader`.
     """
 
@@ -70,11 +77,13 @@ class RankingSimilarityDataLoader(SimilarityDataLoader):
         query: ColumnSpec | None = None,
         documents: ColumnSpec | None = None,
         relevances: ColumnSpec | None = None,
+        query_id: ColumnSpec | None = None,
+        document_ids: ColumnSpec | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            dataset, batch_size, columns={"query": query, "documents": documents, "relevances": relevances}, **options
-        )
+        columns = {"query": query, "documents": documents, "relevances": relevances}
+        columns |= {"query_id": query_id, "document_ids": document_ids}
+        super().__init__(dataset, batch_size, columns=columns, **options)
 
 
 class LabelSimilarityDataLoader(SimilarityDataLoader):
@@ -85,6 +94,7 @@ class LabelSimilarityDataLoader(SimilarityDataLoader):
         batch_size: samples a batch, on each process.
         obj: the object's column.
         labels: the column with the label or labels.
+        obj_id: the column with the object's name; None tells objects by their content.
         label_key: turns a label into a stable name.
         **options: see `SimilarityDataLoader`.
     """
@@ -98,10 +108,13 @@ class LabelSimilarityDataLoader(SimilarityDataLoader):
         *,
         obj: ColumnSpec | None = None,
         labels: ColumnSpec | None = None,
+        obj_id: ColumnSpec | None = None,
         label_key: Key | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(dataset, batch_size, key=label_key, columns={"obj": obj, "labels": labels}, **options)
+        super().__init__(
+            dataset, batch_size, key=label_key, columns={"obj": obj, "labels": labels, "obj_id": obj_id}, **options
+        )
 
     def groups(self) -> Tensor:
         """(L,) int64 ids of the labels of all samples, with repetitions. A stream is read to its end."""
@@ -118,6 +131,7 @@ class GroupSimilarityDataLoader(SimilarityDataLoader):
         batch_size: samples a batch, on each process.
         obj: the object's column.
         group: the group's column.
+        obj_id: the column with the object's name; None tells objects by their content.
         group_key: turns a group into a stable name.
         samples_per_group: K: in training, batches hold `batch_size // K` groups with K samples each
             (`GroupBatchSampler`); None takes samples as they come.
@@ -136,11 +150,14 @@ class GroupSimilarityDataLoader(SimilarityDataLoader):
         *,
         obj: ColumnSpec | None = None,
         group: ColumnSpec | None = None,
+        obj_id: ColumnSpec | None = None,
         group_key: Key | None = None,
         samples_per_group: int | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(dataset, batch_size, key=group_key, columns={"obj": obj, "group": group}, **options)
+        super().__init__(
+            dataset, batch_size, key=group_key, columns={"obj": obj, "group": group, "obj_id": obj_id}, **options
+        )
         self.samples_per_group = samples_per_group
         self._groups: Tensor | None = None
         if samples_per_group is None:

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simlearn.data.object_ids import ObjectIds
+from simlearn.hashing import content_key
 
 
 class Opaque:
@@ -59,3 +62,21 @@ def test_every_process_agrees() -> None:
 def test_no_objects() -> None:
     assert ObjectIds()([]).shape == (0,)
     assert ObjectIds()([]).dtype is torch.long
+
+
+PLAIN = st.one_of(st.text(max_size=4), st.integers(), st.floats(allow_nan=False), st.booleans(), st.none(), st.binary())
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3) | st.integers(0, 3), PLAIN, max_size=4), min_size=2, max_size=6))
+def test_flat_dictionaries_are_told_as_by_their_content_keys(objects: list[dict[Any, Any]]) -> None:
+    objects = [*objects, *(dict(obj) for obj in objects), *(dict(reversed(obj.items())) for obj in objects)]
+    ids, keys = ObjectIds()(objects).tolist(), [content_key(obj) for obj in objects]
+    for one, key in zip(ids, keys, strict=True):
+        assert [one == other for other in ids] == [key == other for other in keys]
+
+
+def test_a_text_met_twice_is_one_value() -> None:
+    """Interned or not, and whoever else holds it: marshal's later versions would tell these apart."""
+    title = "".join(["red", " spoon"])
+    objects = [{"a": title, "b": title}, {"a": "red spoon", "b": "".join(["red ", "spoon"])}]
+    assert len(set(ObjectIds()(objects).tolist())) == 1

@@ -20,6 +20,7 @@ class GroupKind(SampleKind):
     loader = "GroupSimilarityDataLoader"
     relation = RelationKind.GROUPS
     shared = True
+    names = ("obj_id", None)
     lacks = Lacks(
         positives="every group has one object; give objects that belong together the same group",
         negatives="there is only one group; add objects of another",

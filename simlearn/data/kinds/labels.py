@@ -21,6 +21,7 @@ class LabelKind(SampleKind):
     loader = "LabelSimilarityDataLoader"
     relation = RelationKind.LABELS
     shared = True
+    names = ("obj_id", None)
     lacks = Lacks(
         positives="no label is shared; give objects that belong together a label in common",
         negatives="one label is shared by all; leave it out, or add objects without it",

@@ -19,6 +19,7 @@ class PairKind(SampleKind):
     sample = SimilarityPairSample
     loader = "PairsSimilarityDataLoader"
     relation = RelationKind.PAIRS
+    names = ("obj_a_id", "obj_b_id")
     lacks = Lacks(
         positives="every score is 0 or less",
         negatives="all pairs are of one subgroup or of one object; leave the subgroup at 0, or add other objects",

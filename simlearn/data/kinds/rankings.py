@@ -21,6 +21,7 @@ class RankingKind(SampleKind):
     loader = "RankingSimilarityDataLoader"
     relation = RelationKind.RANKING
     has_candidates = True
+    names = ("query_id", "document_ids")
     lacks = Lacks(
         positives="every relevance is 0 or less",
         negatives="all candidates are relevant, or one object; add some with relevance 0, or other queries",

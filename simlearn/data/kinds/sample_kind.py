@@ -54,6 +54,8 @@ class SampleKind(ABC):
     """Whether queries and documents are the same objects."""
     has_candidates: ClassVar[bool] = False
     """Whether each query has documents of its own, among which the similar are to be told from the different."""
+    names: ClassVar[tuple[str, str | None]]
+    """The fields that name a sample's query and its documents; None where these are the queries."""
     lacks: ClassVar[Lacks]
     """What to say of data that can teach nothing."""
 
@@ -83,13 +85,35 @@ class SampleKind(ABC):
         return None
 
     def ids(self, samples: Sequence[Any]) -> Columns:
-        """The ids of the objects of N samples."""
+        """The ids of the objects of N samples: of their names where they have any, else of their content.
+
+        Raises:
+            ValueError: where some samples name their objects and others do not, or not each of them.
+            TypeError: for names that are not stable.
+        """
         ids = ObjectIds()
-        columns: Columns = {"query_ids": ids(self.queries(samples))}
-        if not self.shared:
+        query, document = self.names
+        named = self._named(samples, query)
+        columns: Columns = {"query_ids": ids(self.queries(samples)) if named is None else _ids(named, query)}
+        if document is not None:
             documents, counts = self.documents(samples)
-            columns["document_ids"] = Ragged.of_lengths(ids(documents), counts)
+            named = self._named(samples, document)
+            if named is not None and self.has_candidates:
+                if [len(names) for names in named] != counts:
+                    raise ValueError(f"{document} must name each document of a sample, in their order")
+                named = [name for names in named for name in names]
+            column = ids(documents) if named is None else _ids(named, document)
+            columns["document_ids"] = Ragged.of_lengths(column, counts)
         return columns
+
+    def _named(self, samples: Sequence[Any], field: str) -> list[Any] | None:
+        names = [getattr(sample, field) for sample in samples]
+        if all(name is None for name in names):
+            return None
+        for sample, name in zip(samples, names, strict=True):
+            if name is None:
+                raise ValueError(f"{sample!r:.200} has no {field}, and others of its batch do; name all or none")
+        return names
 
     def stable(self, value: Any, name: str, sample: Any = None) -> int:
         """The id of a group, subgroup or label; `sample` is shown when it has none."""
@@ -100,6 +124,10 @@ class SampleKind(ABC):
             if sample is None:
                 raise
             raise type(error)(f"{error} (in {sample!r:.200})") from None
+
+
+def _ids(names: Sequence[Any], field: str) -> Tensor:
+    return torch.tensor([stable_id(name, name=field, cure="give a str or an int") for name in names], dtype=torch.long)
 
 
 def score_of(value: Any, name: str, sample: Any) -> float:
