@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer, SparseAdam
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -90,6 +90,36 @@ class DenseAndSparse(Optimizer):
         """The state of all."""
         super().load_state_dict(state_dict)
         self._share()
+
+
+def clip_sparse(parameters: Iterable[nn.Parameter], limit: float, by_value: bool = False) -> bool:
+    """Clip gradients, sparse ones among them, which torch's own functions do not take.
+
+    Args:
+        parameters: those with gradients are clipped together.
+        limit: the largest norm of all gradients together, or the largest value.
+        by_value: clip each value.
+
+    Returns:
+        Whether there were sparse gradients; where not, nothing is done.
+    """
+    owners = [parameter for parameter in parameters if parameter.grad is not None]
+    if not any(owner.grad.is_sparse for owner in owners if owner.grad is not None):
+        return False
+    values: list[Tensor] = []
+    for owner in owners:
+        if owner.grad is not None and owner.grad.is_sparse:
+            owner.grad = owner.grad.coalesce()  # a row that came several times has one gradient, their sum
+        if owner.grad is not None:
+            values.append(owner.grad.values() if owner.grad.is_sparse else owner.grad)
+    if by_value:
+        for value in values:
+            value.clamp_(-limit, limit)
+        return True
+    norm = torch.stack([torch.linalg.vector_norm(value).to(values[0].device) for value in values]).norm()
+    for value in values:
+        value.mul_((limit / (norm + 1e-6)).clamp(max=1.0).to(value.device))  # as torch.nn.utils.clip_grad_norm_
+    return True
 
 
 def linear_warmup(optimizer: Optimizer, steps: int) -> LambdaLR:

@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from simlearn.cache import CacheConfig
 from simlearn.data import Batch, BoundLoader, SimilarityDataLoader
@@ -20,7 +21,7 @@ from simlearn.training.epoch_sums import EpochSums
 from simlearn.training.frozen_weights import remove_frozen, restore_frozen
 from simlearn.training.metric_log import MetricLog
 from simlearn.training.objective import Outcome
-from simlearn.training.optimization import default_optimizer, forgotten, linear_warmup
+from simlearn.training.optimization import clip_sparse, default_optimizer, forgotten, linear_warmup
 from simlearn.training.session import Session
 from simlearn.training.stage import TrainStage
 
@@ -104,6 +105,18 @@ class Trainable(pl.LightningModule):
         )
         schedule = linear_warmup(optimizer, self._warmup_steps())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Lightning's clipping, also of sparse gradients."""
+        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        by_value = gradient_clip_algorithm == "value"
+        if not gradient_clip_val or not clip_sparse(parameters, gradient_clip_val, by_value):
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def save_servable(self, path: str, scores: Mapping[str, float] | None = None) -> None:
         """Write the inference-only model, which `SimilarityModel.load` reads.

@@ -11,8 +11,11 @@ from small_models import NumbersEncoder, SmallModel, groups, quiet_trainer, smal
 from torch import Tensor, nn
 
 from simlearn import (
+    BagOfTokensEncoder,
+    BestWeights,
     Encoder,
     GroupSimilarityDataLoader,
+    HashedNGrams,
     MultipleNegativesRankingLoss,
     PairsSimilarityDataLoader,
     SampledSoftmaxLoss,
@@ -22,6 +25,7 @@ from simlearn import (
     TrainableModel,
     fit,
 )
+from simlearn.training.optimization import clip_sparse
 
 
 def test_pretrained_encoders_get_the_smaller_rate_and_matrices_the_decay() -> None:
@@ -142,3 +146,52 @@ def test_sampled_classes_with_sparse_gradients_train() -> None:
     before = weights(model)
     fit(model, GroupSimilarityDataLoader(groups(), batch_size=16), trainer=quiet_trainer())
     assert all(not torch.equal(weights(model)[name], before[name]) for name in before if name.endswith("kernel"))
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+@pytest.mark.parametrize("limit", [0.01, 100.0])
+def test_sparse_gradients_are_clipped_as_dense_ones(algorithm: str, limit: float) -> None:
+    torch.manual_seed(0)
+    rows = torch.tensor([3, 3, 0])
+    clipped = []
+    for sparse in (True, False):
+        torch.manual_seed(0)
+        table, linear = nn.Embedding(5, 4, sparse=sparse), nn.Linear(4, 2)
+        (linear(table(rows)) * torch.arange(1.0, 7).view(3, 2)).sum().backward()
+        parameters = [*table.parameters(), *linear.parameters()]
+        if sparse:
+            assert clip_sparse(parameters, limit, algorithm == "value")
+        else:
+            assert not clip_sparse(parameters, limit, algorithm == "value")
+            clip: Any = nn.utils.clip_grad_value_ if algorithm == "value" else nn.utils.clip_grad_norm_
+            clip(parameters, limit)
+        clipped.append([one.grad.to_dense() for one in parameters if one.grad is not None])
+    for one, other in zip(*clipped, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_fit_clips_sparse_gradients(algorithm: str) -> None:
+    trainer = quiet_trainer(gradient_clip_val=0.1, gradient_clip_algorithm=algorithm)
+    model = TableModel(learning_rate=0.1)
+    before = weights(model)
+    fit(model, table_pairs(), trainer=trainer)
+    assert all(not torch.equal(weights(model)[name], before[name]) for name in before)
+
+
+def test_the_best_weights_of_a_sparse_table_come_back() -> None:
+    torch.manual_seed(0)
+    model, kept = TableModel(learning_rate=10.0, warmup=0), BestWeights("train_loss")
+    fit(model, table_pairs(), trainer=quiet_trainer(max_epochs=3, callbacks=[kept]))
+    table: Any = model.model.plan.encoders["default"]
+    assert kept.epoch is not None and table.rows.weight.isfinite().all()
+
+
+def test_tables_that_start_from_nothing_are_not_decayed() -> None:
+    class Dense(TableModel):
+        def configure_encoders(self) -> Any:
+            return BagOfTokensEncoder(HashedNGrams(64), 8)
+
+    optimizer = Dense(weight_decay=0.5).configure_optimizers()["optimizer"]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0]
+    assert type(optimizer) is torch.optim.AdamW
