@@ -9,6 +9,7 @@ from .cache import EmbeddingCache as EmbeddingCache
 from .components import Component as Component
 from .data import GroupBatchSampler as GroupBatchSampler
 from .data import GroupSimilarityDataLoader as GroupSimilarityDataLoader
+from .data import KeyboardTypos as KeyboardTypos
 from .data import LabelSimilarityDataLoader as LabelSimilarityDataLoader
 from .data import PairsSimilarityDataLoader as PairsSimilarityDataLoader
 from .data import RankingSimilarityDataLoader as RankingSimilarityDataLoader
@@ -32,6 +33,7 @@ from .encoders import TextEncoder as TextEncoder
 from .encoders import UnicodeFold as UnicodeFold
 from .encoders import VectorEncoder as VectorEncoder
 from .encoders import Vocabulary as Vocabulary
+from .evaluation import BM25 as BM25
 from .evaluation import AttachedMetric as AttachedMetric
 from .evaluation import BaseEvaluator as BaseEvaluator
 from .evaluation import EvaluationReport as EvaluationReport
@@ -46,6 +48,7 @@ from .evaluation import Ranking as Ranking
 from .evaluation import RerankingEvaluator as RerankingEvaluator
 from .evaluation import RetrievalEvaluator as RetrievalEvaluator
 from .evaluation import evaluate as evaluate
+from .evaluation import read_qdrl as read_qdrl
 from .evaluation.health import Health as Health
 from .evaluation.quaterion.modules import BaseMetric as BaseMetric
 from .evaluation.quaterion.modules import RetrievalPrecision as RetrievalPrecision

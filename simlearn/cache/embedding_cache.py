@@ -135,7 +135,7 @@ class EmbeddingCache:
 
         Returns:
             The data set as columns of row numbers, when samples have numbers and everything is kept; else None. Also
-            None where only tokens are kept of something that is another text each time it is read.
+            None where queries are transformed, or tokens are kept of what is another text each time it is read.
 
         Raises:
             ValueError: when the data set has the version of an earlier one and other content.
@@ -143,7 +143,7 @@ class EmbeddingCache:
             RuntimeError: when it failed in another process.
         """
         readers = self._readers(loader)
-        wants_table = self.is_complete and not loader.is_stream
+        wants_table = self.is_complete and not loader.is_stream and loader.query_transform is None
         saved = SavedRows.of(self.config, loader, readers, self._all_tables()) if wants_table else None
         known = None if saved is None else saved.read()
         if saved is None or known is None:

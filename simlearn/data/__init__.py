@@ -11,6 +11,7 @@ from simlearn.data.loaders import (
     SimilarityGroupDataset,
 )
 from simlearn.data.similarity_data_loader import SimilarityDataLoader
+from simlearn.data.typos import KeyboardTypos
 
 __all__ = [
     "Batch",
@@ -18,6 +19,7 @@ __all__ = [
     "BoundLoader",
     "GroupBatchSampler",
     "GroupSimilarityDataLoader",
+    "KeyboardTypos",
     "LabelSimilarityDataLoader",
     "PairsSimilarityDataLoader",
     "RankingSimilarityDataLoader",

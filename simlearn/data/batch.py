@@ -11,6 +11,7 @@ from torch import Tensor
 
 from simlearn.data.columns import Columns, take
 from simlearn.data.kinds import SampleKind
+from simlearn.data.query_transform import QueryTransform
 from simlearn.ragged import Ragged, entries
 from simlearn.relations import Relation, RelationCheck
 from simlearn.targets import Targets
@@ -131,6 +132,7 @@ class BatchCollator:
         document_lookups: the cached parts of the document tower.
         chunk_size: cut what a tower encodes into parts of so many objects, each padded for itself; None does not.
         chunk_tokens: cut it into parts of so many tokens instead, objects of one length together.
+        transform: what is done to the queries of this epoch.
     """
 
     kind: SampleKind
@@ -141,6 +143,7 @@ class BatchCollator:
     document_lookups: Lookups | None = None
     chunk_size: int | None = None
     chunk_tokens: int | None = None
+    transform: QueryTransform | None = None
 
     def __call__(self, samples: Sequence[Any], numbers: Sequence[int] | None = None) -> Batch:
         """Collate N samples, which have these numbers in their data set, where they have any."""
@@ -149,6 +152,8 @@ class BatchCollator:
         relation = replace(raw.relation, one_space=self.document is None)
         if self.check is not None:
             self.check(relation)
+        if self.transform is not None:
+            raw = replace(raw, queries=self.transform(raw.queries, numbers))
         if self.document is not None:
             documents = self._collate(self.document, raw.documents, self.document_lookups)
             queries = self._collate(self.query, raw.queries, self.query_lookups)

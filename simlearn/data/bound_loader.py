@@ -7,7 +7,7 @@ batches that were put together on purpose and knows nothing of streams; a plain 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from simlearn.data.batch import BatchCollator, SampleTable
+from simlearn.data.query_transform import QueryTransform
 from simlearn.data.samplers import Rows
 from simlearn.data.share import Share
 from simlearn.data.sources import StreamSource
@@ -110,7 +111,10 @@ class BoundLoader:
 
     def _batches(self) -> Iterable[Any]:
         recipe, source = self.recipe, self.recipe.source
-        options = {"collate_fn": self.collate, "generator": self._worker_seeds(), **recipe.worker_options}
+        collate = self.collate
+        if recipe.query_transform is not None and self.share.training and isinstance(collate, BatchCollator):
+            collate = replace(collate, transform=QueryTransform(recipe.query_transform, recipe.seed, self._epoch))
+        options = {"collate_fn": collate, "generator": self._worker_seeds(), **recipe.worker_options}
         if isinstance(source, StreamSource):
             source.set_epoch(self._epoch)
             return stream_batches(source, recipe.batch_size, self.share, self._start, sharded=recipe.sharded, **options)
@@ -121,7 +125,7 @@ class BoundLoader:
             if self.table.recheck is not None:
                 self.table.recheck(self._epoch)
             return map(self.table.batch, map(torch.as_tensor, plan))
-        options["collate_fn"] = _Numbering(self.collate)
+        options["collate_fn"] = _Numbering(collate)
         return DataLoader(_Numbered(source), batch_sampler=_Once(plan), **options)
 
     def _worker_seeds(self) -> torch.Generator:

@@ -44,6 +44,10 @@ class SimilarityDataLoader:
             and knows no version of any other.
         sharded: the stream gives each worker of each process its own samples. Otherwise it must give all of them the
             same ones in the same order, and they are split here.
+        query_transform: changes each query (or object of a group) in training, anew in every epoch: a function of the
+            query and a seed, such as `KeyboardTypos(0.3)`. The seed depends on `seed`, the epoch and the number of the
+            sample, in a stream on the first two alone. Ids, and what is known to be similar, are those of the query as
+            it was. It runs in the loader's workers, which need to pickle it.
         key: turns groups, subgroups or labels into stable names; subclasses call it after what it is for.
         columns: which column of a row is which argument of a sample; subclasses have an argument for each.
         **worker_options: `num_workers`, `pin_memory`, `timeout`, `worker_init_fn`, `multiprocessing_context`,
@@ -68,6 +72,7 @@ class SimilarityDataLoader:
         seed: int = 0,
         sharded: bool = False,
         dataset_version: str | None = None,
+        query_transform: Callable[[Any, int], Any] | None = None,
         key: Key | None = None,
         columns: Mapping[str, ColumnSpec | None] | None = None,
         **worker_options: Any,
@@ -103,7 +108,10 @@ class SimilarityDataLoader:
         self.sampler = sampler
         self.batch_sampler = batch_sampler
         self.drop_last = drop_last
+        if query_transform is not None and not callable(query_transform):
+            raise TypeError(f"query_transform must be a function of a query and a seed, got {query_transform!r:.80}")
         self.seed = seed
+        self.query_transform = query_transform
         self.sharded = sharded
         given = getattr(dataset, "_fingerprint", None) if dataset_version is None else dataset_version
         self.dataset_version: str | None = None if given is None else str(given)

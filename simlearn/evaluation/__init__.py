@@ -11,7 +11,9 @@ from simlearn.evaluation.pairs.pair_evaluator import PairEvaluator
 from simlearn.evaluation.quaterion.attached_metric import AttachedMetric
 from simlearn.evaluation.quaterion.evaluator import Evaluator
 from simlearn.evaluation.quaterion.samplers import BaseSampler, GroupSampler, PairSampler
+from simlearn.evaluation.rankings.bm25 import BM25
 from simlearn.evaluation.rankings.files import Judgements, read_objects, read_qrels, read_run
+from simlearn.evaluation.rankings.qdrl_files import QdrlData, read_qdrl
 from simlearn.evaluation.rankings.ranking import Qrels, Ranking
 from simlearn.evaluation.rankings.registry import (
     Figure,
@@ -27,6 +29,7 @@ from simlearn.evaluation.reports.report import Estimate, EvaluationReport
 from simlearn.evaluation.statistics.statistic import MeanStatistic, Statistic
 
 __all__ = [
+    "BM25",
     "AttachedMetric",
     "BaseEvaluator",
     "BaseSampler",
@@ -43,6 +46,7 @@ __all__ = [
     "MeanStatistic",
     "PairEvaluator",
     "PairSampler",
+    "QdrlData",
     "Qrels",
     "Ranking",
     "RerankingEvaluator",
@@ -55,6 +59,7 @@ __all__ = [
     "knn_accuracy",
     "metric_names",
     "read_objects",
+    "read_qdrl",
     "read_qrels",
     "read_run",
     "retrieval_metric",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,20 @@ def judgements_of(given: Any, query_ids: Sequence[Hashable]) -> Judgements:
             if not math.isfinite(grade):
                 raise ValueError(f"the grade of document {document!r} for query {query!r} is {grade}; mend or drop it")
     return Judgements(grades, repeated)
+
+
+def sampled_rows(judgements: Judgements, document_ids: Sequence[Hashable], count: int, seed: int) -> list[int]:
+    """The rows, ascending, of all judged documents and of `count` others, drawn at random.
+
+    Raises:
+        ValueError: for a negative count.
+    """
+    if count < 0:
+        raise ValueError(f"corpus_sample must be 0 or more, got {count}")
+    judged = {document for grades in judgements.grades.values() for document in grades}
+    others = [row for row, one in enumerate(document_ids) if one not in judged]
+    drawn = random.Random(seed).sample(others, min(count, len(others)))
+    return sorted([*drawn, *(row for row, one in enumerate(document_ids) if one in judged)])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,13 +14,16 @@ from simlearn.embeddings import Embeddings
 from simlearn.evaluation.base_evaluator import BaseEvaluator
 from simlearn.evaluation.encode import Encode, ObjectSet, encoder_of
 from simlearn.evaluation.rankings.files import Judgements, ParseRecord, read_objects, read_qrels, text_of
-from simlearn.evaluation.rankings.judgements import Judged, judgements_of, named
+from simlearn.evaluation.rankings.judgements import Judged, judgements_of, named, sampled_rows
 from simlearn.evaluation.rankings.registry import retrieval_metrics
 from simlearn.evaluation.rankings.searching import Search, Searched
 from simlearn.evaluation.rankings.values import RankedValues
 from simlearn.evaluation.reports.report import EvaluationReport
 from simlearn.scoring import Scorer
 from simlearn.search import id_ranks, top_k
+
+Transforms: TypeAlias = Mapping[str, Callable[[Any], Any] | None]
+"""By name from a query object to another one; None for the query as it is."""
 
 DEFAULT_METRICS = ("ndcg@10", "mrr@10", "map@100", "recall@1", "recall@10", "recall@100")
 _CELLS = 2**23
@@ -46,8 +49,13 @@ class RetrievalEvaluator(BaseEvaluator):
         exclude_same_id: no query finds the document with its own id (BEIR's ArguAna and Quora need it).
         ties: which of equal scores comes first: the `"first"` document, or, with `"trec"`, the last by id, as in
             trec_eval.
+        query_transforms: ask the same things in several ways, by name from a query object to another one, None for the
+            query as it is: `{"": None, "typos_prob=0.5": KeyboardTypos(0.5)}`. The corpus is encoded once. A figure is
+            called `recall@10/typos_prob=0.5`, and `recall@10` under the empty name.
+        corpus_sample: search among so many documents drawn at random beside all that are judged, in place of the whole
+            corpus, which takes less time. Figures are then higher than on the whole, and the report says so.
         parse: from a JSON record to an object, for files.
-        **options: see `BaseEvaluator`.
+        **options: see `BaseEvaluator`; `seed` also draws the sample.
 
     Raises:
         ValueError: for no queries or documents, unknown metrics, ids that are missing, or no relevant document at all.
@@ -71,6 +79,8 @@ class RetrievalEvaluator(BaseEvaluator):
         missing: Literal["error", "count", "drop"] = "error",
         exclude_same_id: bool = False,
         ties: Literal["first", "trec"] = "first",
+        query_transforms: Transforms | None = None,
+        corpus_sample: int | None = None,
         parse: ParseRecord = text_of,
         **options: Any,
     ) -> None:
@@ -86,12 +96,22 @@ class RetrievalEvaluator(BaseEvaluator):
         self.ties = ties
         query_ids, query_objects = named(queries, "queries", parse)
         document_ids, documents = named(corpus, "documents", parse)
-        self.judged = Judged.of(judgements_of(qrels, query_ids), query_ids, document_ids, missing)
+        judgements = judgements_of(qrels, query_ids)
+        self._sampled_from: int | None = None
+        if corpus_sample is not None:
+            self._sampled_from = len(document_ids)
+            rows = sampled_rows(judgements, document_ids, corpus_sample, self.resampling["seed"])
+            document_ids, documents = [document_ids[row] for row in rows], [documents[row] for row in rows]
+        self.judged = Judged.of(judgements, query_ids, document_ids, missing)
         kept = self.judged.searched
         self.query_ids: list[Hashable] = query_ids
         self.query_objects = query_objects
         self.queries = ObjectSet([query_ids[row] for row in kept], [query_objects[row] for row in kept], "query")
         self.corpus = ObjectSet(document_ids, documents, "document")
+        self.query_transforms: Transforms = {"": None} if query_transforms is None else dict(query_transforms)
+        if not self.query_transforms:
+            raise ValueError("query_transforms must not be empty; leave it out to ask the queries as they are")
+        self._asked = {name: self._changed(transform) for name, transform in self.query_transforms.items()}
 
     @classmethod
     def from_beir(cls, folder: str | Path, split: str = "test", **options: Any) -> RetrievalEvaluator:
@@ -110,8 +130,8 @@ class RetrievalEvaluator(BaseEvaluator):
         return cls(judged, folder / "corpus.jsonl", qrels, **options)
 
     def objects(self) -> list[tuple[str, list[Any]]]:
-        """The queries that have a relevant document, and the corpus."""
-        return [("query", self.queries.distinct), ("document", self.corpus.distinct)]
+        """The queries that have a relevant document, in each of their ways, and the corpus."""
+        return [*(("query", asked.distinct) for asked in self._asked.values()), ("document", self.corpus.distinct)]
 
     def evaluate(
         self, dataset: Any = None, model: Any = None, scorer: Scorer | None = None, *, search: Search | None = None
@@ -139,11 +159,15 @@ class RetrievalEvaluator(BaseEvaluator):
             return super().evaluate(dataset, model, scorer)
         if not all(other is None for other in (dataset, model, scorer)):
             raise TypeError("give search= alone: it needs neither a model nor a scorer")
-        objects = [self.query_objects[row] for row in self.judged.searched]
-        return self._judge(Searched(search, self.queries.ids, objects, self.corpus.ids, self.exclude_same_id))
+        reports = {}
+        for name, asked in self._asked.items():
+            objects = [asked.distinct[row] for row in asked.rows.tolist()]
+            searched = Searched(search, asked.ids, objects, self.corpus.ids, self.exclude_same_id)
+            reports[name] = self._judge(searched)
+        return self._together(reports)
 
     def evaluate_queries(
-        self, transforms: Mapping[str, Callable[[Any], Any] | None], model: Any = None, scorer: Scorer | None = None
+        self, transforms: Transforms, model: Any = None, scorer: Scorer | None = None
     ) -> dict[str, EvaluationReport]:
         """Ask the same things in several ways: with a prompt, with typos. The corpus is encoded once.
 
@@ -156,18 +180,40 @@ class RetrievalEvaluator(BaseEvaluator):
             A report by name; `reports["typos"].compare(reports["as they are"])` tells what it costs.
         """
         encode, scorer = encoder_of(model, scorer or self.scorer, self.batch_size, self.show_progress)
-        documents, reports = self.corpus.embed(encode, "document"), {}
-        for name, transform in transforms.items():
-            objects = [self.query_objects[row] for row in self.judged.searched]
-            changed = objects if transform is None else [transform(one) for one in objects]
-            queries = ObjectSet(self.queries.ids, changed, "query").embed(encode, "query")
-            reports[name] = self._judge(partial(self._nearest, queries, documents, scorer))
-        return reports
+        asked = {name: self._changed(transform) for name, transform in transforms.items()}
+        return self._measured(asked, encode, scorer)
 
     def measure(self, encode: Encode, scorer: Scorer) -> EvaluationReport:
         """Search the whole corpus for every query, and judge what is found."""
-        queries, documents = self.queries.embed(encode, "query"), self.corpus.embed(encode, "document")
-        return self._judge(partial(self._nearest, queries, documents, scorer))
+        return self._together(self._measured(self._asked, encode, scorer))
+
+    def _changed(self, transform: Callable[[Any], Any] | None) -> ObjectSet:
+        if transform is None:
+            return self.queries
+        objects = [transform(self.query_objects[row]) for row in self.judged.searched]
+        return ObjectSet(self.queries.ids, objects, "query")
+
+    def _measured(self, asked: Mapping[str, ObjectSet], encode: Encode, scorer: Scorer) -> dict[str, EvaluationReport]:
+        documents = self.corpus.embed(encode, "document")
+        return {
+            name: self._judge(partial(self._nearest, queries.embed(encode, "query"), documents, scorer))
+            for name, queries in asked.items()
+        }
+
+    @staticmethod
+    def _together(reports: Mapping[str, EvaluationReport]) -> EvaluationReport:
+        """One report on queries that were asked in several ways, of which the first is shown query by query."""
+        first = next(iter(reports.values()))
+        if list(reports) == [""]:
+            return first
+        statistics: dict[str, Any] = {}
+        values: dict[str, Any] = {}
+        for name, report in reports.items():
+            suffix = f"/{name}" if name else ""
+            statistics |= {f"{metric}{suffix}": one for metric, one in report.statistics.items()}
+            values |= {f"{metric}{suffix}": one for metric, one in report.values_of_rows.items()}
+        notes = dict.fromkeys(note for report in reports.values() for note in report.notes)
+        return first.with_figures(statistics, values, list(notes))
 
     def _judge(self, search: Callable[[slice, int], Tensor]) -> EvaluationReport:
         """Judge the rows (n, k) of documents that are found for some queries and a k."""
@@ -202,6 +248,11 @@ class RetrievalEvaluator(BaseEvaluator):
             place[row] = at
         deep = [metric.name for metric in self.metrics if (metric.cutoff or 0) > len(self.corpus)]
         notes = [*self.judged.notes, *self.queries.notes(), *self.corpus.notes(), *more_notes]
+        if self._sampled_from is not None and len(self.corpus) < self._sampled_from:
+            notes.append(
+                f"The corpus is a sample: {len(self.corpus):,} of {self._sampled_from:,} documents, all judged ones "
+                "among them. On the whole corpus figures can only be lower; compare them with those on this sample."
+            )
         if deep:
             notes.append(f"The corpus is smaller than the cut-off of {', '.join(deep)}: all documents are ranked.")
         values = ranked.spread(kept, n_queries)

@@ -93,6 +93,26 @@ class EvaluationReport(Mapping[str, float]):
         self.seed = seed
         self.errors = errors
 
+    def with_figures(
+        self, statistics: Mapping[str, Statistic], values: Mapping[str, Numbers], notes: Sequence[str]
+    ) -> EvaluationReport:
+        """The same rows with other figures of them."""
+        return EvaluationReport(
+            self.title,
+            statistics,
+            rows=self.row_name,
+            ids=self.ids,
+            table=self.table,
+            values=values,
+            units=self.unit_name,
+            unit_ids=self.unit_ids,
+            notes=notes,
+            confidence=self.confidence,
+            n_resamples=self.n_resamples,
+            seed=self.seed,
+            errors=self.errors,
+        )
+
     def __getitem__(self, name: str) -> float:
         if name not in self.statistics:
             raise KeyError(f"no metric {name!r} in this report, only {', '.join(self.statistics)}")

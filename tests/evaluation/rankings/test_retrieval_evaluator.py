@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -213,3 +213,79 @@ def test_models_of_all_kinds() -> None:
 
     evaluator = RetrievalEvaluator(["ab", "cd"], ["abc", "cde"], [0, 1], metrics=["mrr"])
     assert len({evaluator.evaluate(model=one)["mrr"] for one in (model, Holder(), TwoMethods())}) == 1
+
+
+class TestQueriesAskedInSeveralWays:
+    QUERIES: ClassVar[dict[str, str]] = {"q": "cat", "r": "dog"}
+    CORPUS: ClassVar[dict[str, str]] = {"a": "cat", "b": "dog", "c": "tac"}
+
+    def evaluator(self, **options: Any) -> RetrievalEvaluator:
+        transforms = {"": None, "backwards": lambda query: query[::-1]}
+        qrels = {"q": ["a"], "r": ["b"]}
+        return RetrievalEvaluator(
+            self.QUERIES, self.CORPUS, qrels, metrics=["mrr", "recall@1"], query_transforms=transforms, **options
+        )
+
+    @staticmethod
+    def encode(objects: list[str], role: str) -> torch.Tensor:
+        letters = torch.zeros(len(objects), 27 * 3)
+        for row, text in enumerate(objects):
+            for place, letter in enumerate(text[:3]):
+                letters[row, 27 * place + ord(letter) - 96] = 1
+        return letters
+
+    def test_each_has_its_figures_and_the_corpus_is_encoded_once(self) -> None:
+        encoded: list[list[str]] = []
+
+        def encode(objects: list[str], role: str) -> torch.Tensor:
+            encoded.append(objects)
+            return self.encode(objects, role)
+
+        report = self.evaluator().evaluate(model=encode)
+        assert list(report) == ["mrr", "recall@1", "mrr/backwards", "recall@1/backwards"]
+        assert report["mrr"] == report["recall@1"] == 1.0
+        assert report["recall@1/backwards"] == 0.5, "tac finds itself first"
+        assert encoded.count(["cat", "dog", "tac"]) == 1
+        assert report.figures["mrr/backwards"].low <= report["mrr/backwards"]
+        assert "mrr/backwards" in str(report)
+        assert list(self.evaluator().objects()) == [
+            ("query", ["cat", "dog"]),
+            ("query", ["tac", "god"]),
+            ("document", ["cat", "dog", "tac"]),
+        ]
+
+    def test_a_search_is_asked_in_all_ways(self) -> None:
+        asked: list[str] = []
+
+        def search(queries: list[str], k: int) -> list[list[str]]:
+            asked.extend(queries)
+            return [["a"] for _ in queries]
+
+        report = self.evaluator().evaluate(search=search)
+        assert asked == ["cat", "dog", "tac", "god"] and report["recall@1/backwards"] == 0.5
+
+    def test_none_at_all(self) -> None:
+        with pytest.raises(ValueError, match="must not be empty"):
+            RetrievalEvaluator(self.QUERIES, self.CORPUS, {"q": ["a"]}, query_transforms={})
+
+
+class TestASampleOfTheCorpus:
+    CORPUS: ClassVar[dict[str, str]] = {str(n): f"document {n}" for n in range(100)}
+
+    def evaluator(self, count: int, **options: Any) -> RetrievalEvaluator:
+        return RetrievalEvaluator({"q": "document 7"}, self.CORPUS, {"q": ["7"]}, corpus_sample=count, **options)
+
+    def test_what_is_judged_and_so_many_others(self) -> None:
+        evaluator = self.evaluator(10)
+        assert len(evaluator.corpus) == 11 and "7" in evaluator.corpus.ids
+        assert evaluator.corpus.ids == sorted(evaluator.corpus.ids, key=int)
+        assert self.evaluator(10).corpus.ids == evaluator.corpus.ids != self.evaluator(10, seed=1).corpus.ids
+        report = evaluator.evaluate(search=lambda queries, k: [["7"]])
+        assert any("The corpus is a sample: 11 of 100" in note for note in report.notes)
+
+    def test_all_of_it(self) -> None:
+        evaluator = self.evaluator(1000)
+        assert len(evaluator.corpus) == 100
+        assert not any("sample" in note for note in evaluator.evaluate(search=lambda queries, k: [["7"]]).notes)
+        with pytest.raises(ValueError, match="corpus_sample must be 0 or more"):
+            self.evaluator(-1)
