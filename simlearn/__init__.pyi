@@ -9,12 +9,14 @@ from .cache import EmbeddingCache as EmbeddingCache
 from .components import Component as Component
 from .data import GroupBatchSampler as GroupBatchSampler
 from .data import GroupSimilarityDataLoader as GroupSimilarityDataLoader
+from .data import IntervalLogQ as IntervalLogQ
 from .data import KeyboardTypos as KeyboardTypos
 from .data import LabelSimilarityDataLoader as LabelSimilarityDataLoader
 from .data import PairsSimilarityDataLoader as PairsSimilarityDataLoader
 from .data import RankingSimilarityDataLoader as RankingSimilarityDataLoader
 from .data import SimilarityDataLoader as SimilarityDataLoader
 from .data import SimilarityGroupDataset as SimilarityGroupDataset
+from .data import StreamedLogQ as StreamedLogQ
 from .distances import Distance as Distance
 from .embeddings import Embeddings as Embeddings
 from .encoders import AsciiFold as AsciiFold

@@ -10,6 +10,7 @@ from simlearn.data.loaders import (
     RankingSimilarityDataLoader,
     SimilarityGroupDataset,
 )
+from simlearn.data.log_q import IntervalLogQ, StreamedLogQ
 from simlearn.data.similarity_data_loader import SimilarityDataLoader
 from simlearn.data.typos import KeyboardTypos
 
@@ -19,6 +20,7 @@ __all__ = [
     "BoundLoader",
     "GroupBatchSampler",
     "GroupSimilarityDataLoader",
+    "IntervalLogQ",
     "KeyboardTypos",
     "LabelSimilarityDataLoader",
     "PairsSimilarityDataLoader",
@@ -27,4 +29,5 @@ __all__ = [
     "SampleTable",
     "SimilarityDataLoader",
     "SimilarityGroupDataset",
+    "StreamedLogQ",
 ]

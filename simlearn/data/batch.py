@@ -11,6 +11,7 @@ from torch import Tensor
 
 from simlearn.data.columns import Columns, take
 from simlearn.data.kinds import SampleKind
+from simlearn.data.log_q import LogQSource
 from simlearn.data.query_transform import QueryTransform
 from simlearn.ragged import Ragged, entries
 from simlearn.relations import Relation, RelationCheck
@@ -113,6 +114,23 @@ def collate_samples(kind: SampleKind, samples: Sequence[Any]) -> SampleBatch:
     return SampleBatch(queries, documents, relation, counts)
 
 
+def with_log_q(relation: Relation, log_q: LogQSource | None) -> Relation:
+    """A relation that tells how often its documents are drawn, where somebody knows.
+
+    Raises:
+        ValueError: for what are no logarithms of probabilities.
+    """
+    if log_q is None or relation.document_ids is None:
+        return relation
+    told = log_q(relation.document_ids)
+    if told.shape != (relation.n_documents,) or not bool((told <= 1e-6).all() & told.isfinite().all()):
+        raise ValueError(
+            f"document_log_q must give the logarithms of probabilities, finite numbers of 0 or less, of "
+            f"{relation.n_documents} documents; got {tuple(told.shape)} of up to {float(told.max()):g}"
+        )
+    return replace(relation, document_log_q=told.float())
+
+
 def origins_of(numbers: Tensor, counts: Tensor) -> Tensor:
     """(M, 2) the sample of each document and its place there, of (B,) sample numbers and how many each has (B,)."""
     owners, places = entries(counts)
@@ -133,6 +151,7 @@ class BatchCollator:
         chunk_size: cut what a tower encodes into parts of so many objects, each padded for itself; None does not.
         chunk_tokens: cut it into parts of so many tokens instead, objects of one length together.
         transform: what is done to the queries of this epoch.
+        log_q: how often documents are drawn.
     """
 
     kind: SampleKind
@@ -144,12 +163,13 @@ class BatchCollator:
     chunk_size: int | None = None
     chunk_tokens: int | None = None
     transform: QueryTransform | None = None
+    log_q: LogQSource | None = None
 
     def __call__(self, samples: Sequence[Any], numbers: Sequence[int] | None = None) -> Batch:
         """Collate N samples, which have these numbers in their data set, where they have any."""
         raw = collate_samples(self.kind, samples)
         origins = None if numbers is None else origins_of(torch.tensor(numbers), torch.tensor(raw.counts))
-        relation = replace(raw.relation, one_space=self.document is None)
+        relation = with_log_q(replace(raw.relation, one_space=self.document is None), self.log_q)
         if self.check is not None:
             self.check(relation)
         if self.transform is not None:
@@ -184,6 +204,7 @@ class SampleTable:
         tokens: for each tower, by its role, the parts whose rows are of tokens.
         chunk_size: see `BatchCollator`.
         chunk_tokens: likewise.
+        log_q: likewise.
     """
 
     kind: SampleKind
@@ -196,6 +217,7 @@ class SampleTable:
     tokens: Mapping[str, Mapping[str, TokenTable]] = field(default_factory=dict)
     chunk_size: int | None = None
     chunk_tokens: int | None = None
+    log_q: LogQSource | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -203,7 +225,7 @@ class SampleTable:
     def batch(self, rows: Tensor) -> Batch:
         """The samples at (B,) `rows`."""
         columns = take(self.columns, rows)
-        relation = replace(self.kind.targets(columns), one_space=not self.two_towers)
+        relation = with_log_q(replace(self.kind.targets(columns), one_space=not self.two_towers), self.log_q)
         if self.check is not None:
             self.check(relation)
         ids = columns["query_ids"] if self.kind.shared else columns["document_ids"]

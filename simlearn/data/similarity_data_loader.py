@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
+import torch
 from torch.utils.data import DataLoader
 
 from simlearn.data.batch import SampleBatch, collate_samples
 from simlearn.data.bound_loader import BoundLoader
 from simlearn.data.kinds import KINDS, Key, SampleKind
+from simlearn.data.kinds.sample_kind import as_tensor
+from simlearn.data.log_q import KnownLogQ, LogQSource
 from simlearn.data.samplers import BatchSamplerBatches, EpochPlan, RandomBatches, SamplerBatches
 from simlearn.data.sources import ColumnSpec, MapSource, SampleReader, StreamSource, source_of
 from simlearn.relations import RelationKind
@@ -18,6 +21,9 @@ from simlearn.relations import RelationKind
 _WORKER_OPTIONS = frozenset(
     "num_workers pin_memory timeout worker_init_fn multiprocessing_context prefetch_factor generator".split()
 )
+
+_COUNTED = 1024
+"""Samples read at once to count their documents."""
 
 
 class SimilarityDataLoader:
@@ -48,6 +54,9 @@ class SimilarityDataLoader:
             query and a seed, such as `KeyboardTypos(0.3)`. The seed depends on `seed`, the epoch and the number of the
             sample, in a stream on the first two alone. Ids, and what is known to be similar, are those of the query as
             it was. It runs in the loader's workers, which need to pickle it.
+        document_log_q: how often documents are drawn into a batch, for losses with `log_q`: `"count"` counts them in
+            one pass over the data; or counts or probabilities by the documents' names; or a function of their ids, such
+            as `StreamedLogQ()` for a stream.
         key: turns groups, subgroups or labels into stable names; subclasses call it after what it is for.
         columns: which column of a row is which argument of a sample; subclasses have an argument for each.
         **worker_options: `num_workers`, `pin_memory`, `timeout`, `worker_init_fn`, `multiprocessing_context`,
@@ -73,6 +82,7 @@ class SimilarityDataLoader:
         sharded: bool = False,
         dataset_version: str | None = None,
         query_transform: Callable[[Any, int], Any] | None = None,
+        document_log_q: Literal["count"] | Mapping[Hashable, float] | LogQSource | None = None,
         key: Key | None = None,
         columns: Mapping[str, ColumnSpec | None] | None = None,
         **worker_options: Any,
@@ -110,6 +120,16 @@ class SimilarityDataLoader:
         self.drop_last = drop_last
         if query_transform is not None and not callable(query_transform):
             raise TypeError(f"query_transform must be a function of a query and a seed, got {query_transform!r:.80}")
+        if isinstance(document_log_q, Mapping):
+            document_log_q = KnownLogQ.of_counts(document_log_q)
+        if not (document_log_q is None or document_log_q == "count" or callable(document_log_q)):
+            raise ValueError(
+                f"document_log_q must be 'count', counts by the documents' names, or a function of ids, got "
+                f"{document_log_q!r:.80}"
+            )
+        if document_log_q == "count" and isinstance(self.source, StreamSource):
+            raise ValueError("a stream is not counted beforehand; give document_log_q=StreamedLogQ()")
+        self._log_q: Any = document_log_q
         self.seed = seed
         self.query_transform = query_transform
         self.sharded = sharded
@@ -126,6 +146,22 @@ class SimilarityDataLoader:
     def is_stream(self) -> bool:
         """Whether samples come in their own order, without numbers."""
         return isinstance(self.source, StreamSource)
+
+    @property
+    def knows_log_q(self) -> bool:
+        """Whether it tells how often documents are drawn."""
+        return self._log_q is not None
+
+    def log_q(self) -> LogQSource | None:
+        """How often documents are drawn, counted when it is first asked for; None where nobody wants to know."""
+        if self._log_q == "count":
+            source, size = cast(MapSource, self.source), len(cast(MapSource, self.source))
+            runs = (range(start, min(start + _COUNTED, size)) for start in range(0, size, _COUNTED))
+            name = "query_ids" if self.kind.shared else "document_ids"
+            ids = [as_tensor(self.kind.ids(source.__getitems__(run))[name]) for run in runs]
+            self._log_q = KnownLogQ.of_ids(torch.cat(ids))
+        found: LogQSource | None = self._log_q
+        return found
 
     def epoch_plan(self, training: bool) -> EpochPlan | None:
         """What plans the batches of an epoch; None for a stream."""

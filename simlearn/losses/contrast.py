@@ -33,6 +33,7 @@ def contrast(
     symmetric: bool = False,
     per_row: Tensor | None = None,
     per_column: Tensor | None = None,
+    spares_positives: bool = False,
     tile_bytes: int = TILE_BYTES,
 ) -> LossResult:
     """The contrastive loss of queries and documents, without the matrix of their scores.
@@ -48,6 +49,7 @@ def contrast(
         symmetric: the mean of this and of the documents that ask for queries. A shared relation is its own transpose.
         per_row: (N,) one more logit against each query, such as that of documents that are not in the batch.
         per_column: (M,) added to the logits of each document, such as the negated logarithm of how often it is drawn.
+        spares_positives: whether that is not added where the document is the positive, nor where it asks for queries.
         tile_bytes: the budget of a tile; smaller tiles give the same result within rounding. Where there are two walks,
             the positives are kept besides, some 20 bytes each.
 
@@ -58,7 +60,7 @@ def contrast(
     columns = [] if per_column is None else [per_column]
     rows = [] if per_row is None else [per_row]
     given = [*columns, scale] if isinstance(scale, Tensor) else columns
-    logits_of = Logits(scale, margin, has_columns=bool(columns))
+    logits_of = Logits(scale, margin, has_columns=bool(columns), spares_positives=spares_positives and bool(columns))
     symmetric = symmetric and not relation.is_shared
     if symmetric or tiles_of(queries, documents, scorer, tile_bytes).columns < len(documents):
         with torch.autocast(queries.device.type, enabled=False):

@@ -31,7 +31,7 @@ def over_masks(
         logits: (N, M) scores, already divided by the temperature.
         positives: (N, M) bool.
         negatives: (N, M) bool.
-        margin: taken from the logits of positives.
+        margin: taken from the logits of positives; (M,) for those of each column.
         beside: (N,) one more logit against each anchor.
 
     Returns:
@@ -42,7 +42,12 @@ def over_masks(
     anchors, columns = positives.nonzero(as_tuple=True)
     against = masked_logsumexp(logits, negatives)
     against = against if beside is None else with_one_more(against, beside)
-    return over_positives(formula, logits[anchors, columns] - margin, anchors, against)
+    return over_positives(formula, logits[anchors, columns] - margin_of(margin, columns), anchors, against)
+
+
+def margin_of(margin: Tensor | float, columns: Tensor) -> Tensor | float:
+    """What is taken from positives in these columns (P,)."""
+    return margin[columns] if isinstance(margin, Tensor) and margin.ndim else margin
 
 
 def over_positives(formula: Formula, positives: Tensor, anchors: Tensor, against: Tensor) -> LossResult:

@@ -15,6 +15,7 @@ from simlearn.losses.contrast import contrast
 from simlearn.losses.logsumexp import segment_logsumexp
 from simlearn.losses.loss_result import LossResult
 from simlearn.losses.multiple_negatives_ranking_loss import each_positive
+from simlearn.losses.sampling_bias import LogQ, check_log_q, correction
 from simlearn.losses.similarity_loss import SimilarityLoss
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
@@ -77,9 +78,12 @@ class InfoNCELoss(SimilarityLoss):
             `"supcon"` has the other positives in its denominator too; `"any"` takes them together.
         distance_metric_name: how embeddings compare, where the model configures no scorer; None for cosine.
         margin: taken from the scores of positives, which so must be nearer by it.
+        log_q: correct for how often documents are drawn into a batch: popular ones are negatives more often than a
+            softmax over all documents would have them. True has, on average, the gradient of that softmax; `"all"` is
+            the correction of Yi et al. 2019. The loader tells the probabilities (`document_log_q=`).
 
     Raises:
-        ValueError: for a temperature of 0 or less, a negative margin, or unknown positives.
+        ValueError: for a temperature of 0 or less, a negative margin, and unknown positives or `log_q`.
     """
 
     takes_memory: ClassVar[bool] = True
@@ -93,6 +97,7 @@ class InfoNCELoss(SimilarityLoss):
         positives: Positives = "each",
         distance_metric_name: Distance | str | None = None,
         margin: float = 0.0,
+        log_q: LogQ = False,
     ) -> None:
         super().__init__(distance_metric_name)
         if not temperature > 0:
@@ -105,6 +110,7 @@ class InfoNCELoss(SimilarityLoss):
         self.symmetric = symmetric
         self.positives = positives
         self.margin = margin
+        self.log_q = check_log_q(log_q)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature))) if learnable_temperature else None
 
     @property
@@ -124,6 +130,7 @@ class InfoNCELoss(SimilarityLoss):
             margin=self.margin,
             symmetric=self.symmetric,
             tile_bytes=self.tile_bytes,
+            **correction(self.log_q, relation),
         )
 
     def _scale(self, log_scale: Tensor) -> Tensor:

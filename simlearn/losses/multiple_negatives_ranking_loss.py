@@ -11,6 +11,7 @@ from simlearn.distances import Distance
 from simlearn.embeddings import Embeddings
 from simlearn.losses.contrast import contrast
 from simlearn.losses.loss_result import LossResult
+from simlearn.losses.sampling_bias import LogQ, check_log_q, correction
 from simlearn.losses.similarity_loss import SimilarityLoss
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
@@ -35,22 +36,30 @@ class MultipleNegativesRankingLoss(SimilarityLoss):
         scale: 1 / temperature, multiplied with the scores. 20 suits cosine in [-1, 1].
         distance_metric_name: how embeddings compare, where the model configures no scorer; None for cosine.
         symmetric: also tell the anchor of each positive from the other anchors; the mean of both directions.
+        log_q: correct for how often documents are drawn into a batch: popular ones are negatives more often than a
+            softmax over all documents would have them. True has, on average, the gradient of that softmax; `"all"` is
+            the correction of Yi et al. 2019. The loader tells the probabilities (`document_log_q=`).
 
     Raises:
-        ValueError: for a scale of 0 or less.
+        ValueError: for a scale of 0 or less, and an unknown `log_q`.
     """
 
     takes_memory: ClassVar[bool] = True
     takes_graded_scores: ClassVar[bool] = False  # a softmax over positives cannot express them
 
     def __init__(
-        self, scale: float = 20.0, distance_metric_name: Distance | str | None = None, symmetric: bool = False
+        self,
+        scale: float = 20.0,
+        distance_metric_name: Distance | str | None = None,
+        symmetric: bool = False,
+        log_q: LogQ = False,
     ) -> None:
         super().__init__(distance_metric_name)
         if not scale > 0:
             raise ValueError(f"scale is 1 / temperature and must be above 0, got {scale}")
         self.scale = scale
         self.symmetric = symmetric
+        self.log_q = check_log_q(log_q)
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""
@@ -63,4 +72,5 @@ class MultipleNegativesRankingLoss(SimilarityLoss):
             self.scale,
             symmetric=self.symmetric,
             tile_bytes=self.tile_bytes,
+            **correction(self.log_q, relation),
         )

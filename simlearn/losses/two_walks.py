@@ -18,7 +18,7 @@ from torch import Tensor
 
 from simlearn.distributed import gather_parts, rank
 from simlearn.embeddings import Embeddings
-from simlearn.losses.formula import Formula, over_positives, with_one_more
+from simlearn.losses.formula import Formula, margin_of, over_positives, with_one_more
 from simlearn.losses.logsumexp import masked_logsumexp
 from simlearn.losses.loss_result import LossResult
 from simlearn.losses.tiling import Gradients, learnt_by, own_rows, part_of, tiles_of, with_gradients
@@ -39,17 +39,21 @@ class Logits:
         scale: multiplied with scores; a tensor stands for one that is learnt, and is given anew for each tile.
         margin: taken from the scores of positives.
         has_columns: whether each document has a number (M,) that is added to its logits.
+        spares_positives: whether it is not added to those of positives, nor where documents ask for queries.
     """
 
     scale: Tensor | float
     margin: float
     has_columns: bool
+    spares_positives: bool = False
 
     def __call__(self, scores: Tensor, given: Sequence[Tensor]) -> tuple[Tensor, Tensor | float]:
         """Logits, a new tensor, and the margin in their unit; `given` are the tile's columns, and a learnt scale."""
         factor = given[-1] if isinstance(self.scale, Tensor) else self.scale
-        logits = scores * factor
-        return (logits + given[0] if self.has_columns else logits), self.margin * factor
+        logits, margin = scores * factor, self.margin * factor
+        if not self.has_columns:
+            return logits, margin
+        return logits + given[0], margin + given[0] if self.spares_positives else margin
 
 
 def two_walks(
@@ -73,7 +77,8 @@ def two_walks(
         read = tensors[: len(tensors) - len(per_row)]
         gradients = Gradients(read, needed[: len(read)])
         seen = _gathered(matrix, _first_walk(matrix, gradients))
-        result, slopes = _loss(formula, seen, tensors[len(read) :], symmetric)
+        spared = tensors[2] if logits_of.spares_positives else None
+        result, slopes = _loss(formula, seen, tensors[len(read) :], symmetric, spared)
         if any(needed[: len(read)]):
             _second_walk(matrix, gradients, seen, slopes)
         sums = gradients.sums
@@ -167,7 +172,7 @@ def _first_walk(matrix: _Matrix, gradients: Gradients) -> _Seen:
             with torch.no_grad():
                 logits, margin = matrix.tile(rows, columns, leaves)
             anchors, answers = matrix.relation.positives(rows, columns).nonzero(as_tuple=True)
-            found.append(logits[anchors, answers] - margin)
+            found.append(logits[anchors, answers] - margin_of(margin, answers))
             low, high = (float(bound) for bound in logits.aminmax()) if logits.numel() else (0.0, 0.0)
             tile = _Tile(rows, columns, low, high, anchors, answers)
             of_rows, of_columns = _logsumexps(logits, matrix.relation.negatives(rows, columns), tile, matrix.symmetric)
@@ -200,8 +205,10 @@ def _gathered(matrix: _Matrix, seen: _Seen) -> _Seen:
     )
 
 
-def _loss(formula: Formula, seen: _Seen, per_row: Sequence[Tensor], symmetric: bool) -> tuple[LossResult, _Slopes]:
-    """The loss without a graph, and its slopes."""
+def _loss(
+    formula: Formula, seen: _Seen, per_row: Sequence[Tensor], symmetric: bool, spared: Tensor | None
+) -> tuple[LossResult, _Slopes]:
+    """The loss without a graph, and its slopes; `spared` (M,) is taken back where documents ask."""
     with torch.enable_grad():
         leaves = [
             tensor.detach().requires_grad_()
@@ -210,7 +217,7 @@ def _loss(formula: Formula, seen: _Seen, per_row: Sequence[Tensor], symmetric: b
         against = with_one_more(leaves[1], leaves[3]) if per_row else leaves[1]
         result = over_positives(formula, leaves[0], seen.anchors, against)
         if symmetric:
-            back = over_positives(formula, leaves[0], seen.answers, leaves[2])
+            back = over_positives(formula, leaves[0], seen.answers, leaves[2] if spared is None else leaves[2] - spared)
             result = LossResult((result.value + back.value) / 2, 1, result.counts)
         found = torch.autograd.grad(result.total, leaves, allow_unused=True)
     slopes = [torch.zeros_like(leaf) if one is None else one for leaf, one in zip(leaves, found, strict=True)]
@@ -236,7 +243,9 @@ def _second_walk(matrix: _Matrix, gradients: Gradients, seen: _Seen, slopes: _Sl
         slope[tile.anchors, tile.answers] += of_answers.to(slope.dtype)
         gradients.add(logits, [*leaves, *matrix.owned], places, slope)
         if isinstance(margin, Tensor) and margin.requires_grad:  # of a learnt scale
-            gradients.add(margin, [*leaves, *matrix.owned], places, -of_answers.sum().to(margin.dtype))
+            taken = -of_answers.to(margin.dtype)
+            outer = torch.zeros_like(margin).index_add(0, tile.answers, taken) if margin.ndim else taken.sum()
+            gradients.add(margin, [*leaves, *matrix.owned], places, outer)
 
 
 def _logsumexps(logits: Tensor, mask: Tensor, tile: _Tile, both: bool) -> tuple[Tensor, Tensor]:

@@ -51,6 +51,7 @@ class Relation:
         document_subgroups: (M,) int64.
         query_ids: (N,) int64; equal ids are one object.
         document_ids: (M,) int64, in the same space.
+        document_log_q: (M,) float32, the logarithm of the probability with which each document is drawn into a batch.
         offsets: (N + 1,) int64 for `RANKING`: the candidates of query i are documents `offsets[i]` to `offsets[i + 1]`.
         one_space: whether queries and documents come from one tower, so that documents compare with documents too.
         shares: what each of W processes brought, (N, M) by rank, where all of them hold this same relation, having
@@ -74,6 +75,7 @@ class Relation:
     document_subgroups: Tensor | None = None
     query_ids: Tensor | None = None
     document_ids: Tensor | None = None
+    document_log_q: Tensor | None = None
     offsets: Tensor | None = None
     one_space: bool = True
     shares: tuple[tuple[int, int], ...] = ()
@@ -85,6 +87,7 @@ class Relation:
             ("document_subgroups", self.n_documents),
             ("query_ids", self.n_queries),
             ("document_ids", self.n_documents),
+            ("document_log_q", self.n_documents),
         ):
             column = getattr(self, name)
             if column is not None and column.shape != (size,):
@@ -281,6 +284,7 @@ class Relation:
             document_subgroups=self.query_subgroups,
             query_ids=self.document_ids,
             document_ids=self.query_ids,
+            document_log_q=None,
             scores=self.scores if self.kind is RelationKind.PAIRS else None,
             offsets=None,
         )

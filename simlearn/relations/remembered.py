@@ -28,6 +28,7 @@ class Remembered:
         subgroups: (K,) int64, likewise.
         owner_ids: (K,) int64, likewise: the query that the score was given for; None where objects are not known.
         ids: (K,) int64; None where objects are not known.
+        log_q: (K,) float32, with which probability each was drawn; None where nobody told.
     """
 
     groups: Tensor | None = None
@@ -37,6 +38,7 @@ class Remembered:
     subgroups: Tensor | None = None
     owner_ids: Tensor | None = None
     ids: Tensor | None = None
+    log_q: Tensor | None = None
 
     @classmethod
     def of(cls, relation: Relation) -> Remembered:
@@ -45,10 +47,10 @@ class Remembered:
         Raises:
             TypeError: for a matrix, which says nothing of later queries.
         """
-        ids = relation.document_ids
+        ids, log_q = relation.document_ids, relation.document_log_q
         if relation.is_shared:
             counts = None if relation.label_offsets is None else relation.label_offsets.diff()
-            return cls(groups=relation.groups, label_counts=counts, labels=relation.labels, ids=ids)
+            return cls(groups=relation.groups, label_counts=counts, labels=relation.labels, ids=ids, log_q=log_q)
         if relation.scores is None:
             raise TypeError(f"documents of a {relation.kind} relation cannot be remembered; give pairs or rankings")
         owners, subgroups = relation.query_ids, relation.document_subgroups
@@ -56,7 +58,7 @@ class Remembered:
             owners = owners[entries(relation.offsets.diff(), relation.n_documents).owners]
         if subgroups is None:  # as in a batch that happens to have none
             subgroups = torch.zeros(relation.n_documents, dtype=torch.long, device=relation.device)
-        return cls(scores=relation.scores, subgroups=subgroups, owner_ids=owners, ids=ids)
+        return cls(scores=relation.scores, subgroups=subgroups, owner_ids=owners, ids=ids, log_q=log_q)
 
     def columns(self) -> dict[str, Tensor]:
         """The tensors there are, by name."""
@@ -94,7 +96,7 @@ class Remembered:
     def behind(self, relation: Relation) -> Relation:
         """A relation of N queries and M documents with these K behind its own: of N queries and M + K documents."""
         whole = Remembered.of(relation).then(self)
-        changes: dict[str, Any] = {"n_documents": len(whole), "document_ids": whole.ids}
+        changes: dict[str, Any] = {"n_documents": len(whole), "document_ids": whole.ids, "document_log_q": whole.log_q}
         if whole.label_counts is not None:
             changes["label_offsets"] = torch.cat([whole.label_counts.new_zeros(1), whole.label_counts.cumsum(0)])
             changes["labels"] = whole.labels

@@ -34,7 +34,17 @@ class Evidence(NamedTuple):
 
 
 def check_kind(loader: SimilarityDataLoader, loss: SimilarityLoss) -> None:
-    """Refuse a kind of samples that the loss does not take, with a TypeError."""
+    """Refuse a kind of samples that the loss does not take.
+
+    Raises:
+        TypeError: for such samples.
+        ValueError: where the loss corrects for how often documents are drawn, and nobody tells.
+    """
+    if any(getattr(part, "log_q", False) for part in loss.modules()) and not loader.knows_log_q:
+        raise ValueError(
+            f"{type(loss).__name__} has log_q, and the loader does not tell how often documents are drawn; give it "
+            "document_log_q='count', for a stream StreamedLogQ(), or the counts by the documents' names"
+        )
     if loader.relation not in loss.relations:
         raise TypeError(
             f"{type(loss).__name__} learns from {' or '.join(sorted(map(str, loss.relations)))}, "

@@ -73,7 +73,8 @@ class Session:
             check = self.loss.relation_check(stage is TrainStage.TRAIN)
             table = self.cache.fill(loader, check, progress=progress)
             if table is not None:
-                table = replace(table, chunk_size=self.chunk_size, chunk_tokens=self.chunk_tokens)
+                chunks = self.chunk_size, self.chunk_tokens
+                table = replace(table, chunk_size=chunks[0], chunk_tokens=chunks[1], log_q=loader.log_q())
             self._tables[stage] = table
         for bound_to, bound in self._bound:
             if bound_to is stage:
@@ -164,6 +165,7 @@ class Session:
             self.lookups("document"),
             self.chunk_size,
             self.chunk_tokens,
+            log_q=loader.log_q(),
         )
         table = self._tables.get(stage)
         bound = loader.bind(collator, training=training, rank=rank, world_size=world_size, table=table)

@@ -171,6 +171,6 @@ def test_a_scale_must_be_positive(scale: float) -> None:
 
 
 def test_the_distance_is_told_only_where_it_was_given() -> None:
-    assert MultipleNegativesRankingLoss().get_config_dict() == {"scale": 20.0, "symmetric": False}
+    assert MultipleNegativesRankingLoss().get_config_dict() == {"scale": 20.0, "symmetric": False, "log_q": False}
     loss = MultipleNegativesRankingLoss(distance_metric_name="dot_product")
     assert loss.get_config_dict()["distance_metric_name"] == "dot_product" and loss.distance is Distance.DOT_PRODUCT
