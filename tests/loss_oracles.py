@@ -116,9 +116,9 @@ def triplet(loss: TripletLoss, facts: Facts, queries: list[Vector], documents: l
         negatives = [distance_of(loss, query, documents[column]) for column in facts.negatives(row)]
         if positives and negatives:
             anchors.append((positives, negatives))
-    if loss.mining == "all":
+    if loss.mining in ("all", "random"):  # of so many random ones that none is left out
         terms = [p - n + loss.margin for positives, negatives in anchors for p in positives for n in negatives]
-        return mean([term for term in terms if term > 0])
+        return mean([max(term, 0.0) for term in terms if term > 0 or loss.average == "all"])
     if loss.mining == "semi_hard":
         chosen = []
         for positives, negatives in anchors:

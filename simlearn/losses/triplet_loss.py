@@ -16,7 +16,8 @@ from simlearn.losses.tiling import mine_hardest
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
-Mining = Literal["all", "hard", "semi_hard"]
+Mining = Literal["all", "random", "hard", "semi_hard"]
+Average = Literal["violating", "all"]
 
 
 class TripletLoss(MaskLoss):
@@ -27,11 +28,15 @@ class TripletLoss(MaskLoss):
             can give and trains badly. With `mining="hard"` it is in units of the mean hardest negative.
         distance_metric_name: how embeddings compare, where the model configures no scorer; None for cosine.
         mining: `"hard"` takes the hardest positive and negative of each anchor, `"semi_hard"` for each positive the
-            nearest negative beyond it, `"all"` every triplet that violates the margin.
+            nearest negative beyond it, `"all"` every triplet, `"random"` those of a few negatives of each anchor.
         soft: softplus instead of the margin; only with `mining="hard"`.
+        average: with `mining="all"` or `"random"`: over the triplets that violate the margin, or over `"all"`, as qdrl
+            does. Over all of them the loss fades as fewer violate it.
+        num_negatives: with `mining="random"`: how many negatives of each anchor are drawn, anew in each step; all
+            where there are fewer.
 
     Raises:
-        ValueError: for an unknown mining, a negative margin, or `soft` without hard mining.
+        ValueError: for an unknown mining or average, a negative margin, and options that go with another mining.
     """
 
     takes_graded_scores: ClassVar[bool] = True
@@ -44,6 +49,8 @@ class TripletLoss(MaskLoss):
         distance_metric_name: Distance | str | None = None,
         mining: Mining = "hard",
         soft: bool = False,
+        average: Average = "violating",
+        num_negatives: int | None = None,
     ) -> None:
         super().__init__(distance_metric_name)
         if mining not in get_args(Mining):
@@ -52,16 +59,29 @@ class TripletLoss(MaskLoss):
             raise ValueError(f"margin must not be negative, got {margin}")
         if soft and mining != "hard":
             raise ValueError(f"soft works with mining='hard' only, not with {mining!r}")
+        if average not in get_args(Average):
+            raise ValueError(f"average must be one of {', '.join(get_args(Average))}, got {average!r}")
+        if average != "violating" and mining not in ("all", "random"):
+            raise ValueError(f"average goes with mining='all' or 'random', not with {mining!r}")
+        if (mining == "random") != (num_negatives is not None) or (num_negatives is not None and num_negatives < 1):
+            raise ValueError(
+                f"num_negatives, at least 1, goes with mining='random'; got {num_negatives} with mining={mining!r}"
+            )
         self.margin = margin
         self.mining = mining
         self.soft = soft
+        self.average = average
+        self.num_negatives = num_negatives
 
     def policy(self, scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
         """See `triplet_all`, `triplet_semi_hard` and `triplet_hard`, by distance."""
         if self.mining == "hard":
             return triplet_hard(scores, positives, negatives, self.margin, self.soft)
-        triplets = triplet_all if self.mining == "all" else triplet_semi_hard
-        return triplets(scores, positives, negatives, self.margin)
+        if self.mining == "semi_hard":
+            return triplet_semi_hard(scores, positives, negatives, self.margin)
+        if self.num_negatives is not None:
+            negatives = drawn(negatives, self.num_negatives)
+        return triplet_all(scores, positives, negatives, self.margin, self.average)
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""
@@ -127,8 +147,17 @@ def hardest_triplets(
     return LossResult(torch.where(valid, terms, 0.0).sum(), valid.sum(), anchor_counts(has_positive, has_negative))
 
 
-def triplet_all(distances: Tensor, positives: Tensor, negatives: Tensor, margin: float) -> LossResult:
-    """All triplets that violate the margin, averaged over those that do.
+def drawn(mask: Tensor, count: int) -> Tensor:
+    """(N, M) bool: of what each row has under a mask so many at random, all where it has fewer."""
+    keys = torch.rand(mask.shape, device=mask.device).masked_fill_(~mask, 2.0)
+    columns = keys.topk(min(count, mask.shape[1]), dim=1, largest=False).indices
+    return torch.zeros_like(mask).scatter_(1, columns, True) & mask
+
+
+def triplet_all(
+    distances: Tensor, positives: Tensor, negatives: Tensor, margin: float, average: Average = "violating"
+) -> LossResult:
+    """All triplets that violate the margin, averaged over those that do, or over all.
 
     For anchor a and positive p the violating negatives are those nearer than `d(a, p) + margin`: a prefix of the sorted
     negatives, whose sum is a prefix sum. So N × M numbers are enough where the triplets are N × M × M.
@@ -138,6 +167,7 @@ def triplet_all(distances: Tensor, positives: Tensor, negatives: Tensor, margin:
         positives: (N, M) bool.
         negatives: (N, M) bool.
         margin: how much farther every negative should be.
+        average: see `TripletLoss`.
 
     Returns:
         The mean, and the counts of anchors without a positive or a negative.
@@ -150,7 +180,8 @@ def triplet_all(distances: Tensor, positives: Tensor, negatives: Tensor, margin:
     violating = violating.minimum(negatives.sum(1, keepdim=True)) * positives
     terms = violating * limits - sums.gather(1, violating)
     total = torch.where(positives, terms, 0.0).sum()
-    return LossResult(total, violating.sum(), anchor_counts(positives.any(1), negatives.any(1)))
+    divisor = violating if average == "violating" else positives.sum(1) * negatives.sum(1)
+    return LossResult(total, divisor.sum(), anchor_counts(positives.any(1), negatives.any(1)))
 
 
 def triplet_semi_hard(distances: Tensor, positives: Tensor, negatives: Tensor, margin: float) -> LossResult:

@@ -67,6 +67,8 @@ FACTORIES: dict[type[SimilarityLoss], list[Callable[[], SimilarityLoss]]] = {
         lambda: TripletLoss(0.9, "euclidean", mining="semi_hard"),
         lambda: TripletLoss(mining="all"),
         lambda: TripletLoss(0.9, "dot_product", mining="all"),
+        lambda: TripletLoss(mining="all", average="all"),
+        lambda: TripletLoss(mining="random", num_negatives=10_000, average="all"),
     ],
 }
 FAMILIES = (loss_family_classes, loss_family_comparisons, loss_family_scores)

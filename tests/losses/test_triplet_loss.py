@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 
 from simlearn.embeddings import Embeddings
 from simlearn.losses import TripletLoss
+from simlearn.losses.triplet_loss import drawn
 from simlearn.relations import Relation
 from simlearn.scoring import CosineScorer
 
@@ -131,7 +134,7 @@ def test_groups_of_any_dtype(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mining": "easy"}, "mining must be one of all, hard, semi_hard, got 'easy'"),
+        ({"mining": "easy"}, "mining must be one of all, random, hard, semi_hard, got 'easy'"),
         ({"margin": -0.1}, "margin must not be negative, got -0.1"),
         ({"margin": float("nan")}, "margin must not be negative, got nan"),
         ({"soft": True, "mining": "all"}, "soft works with mining='hard' only, not with 'all'"),
@@ -141,3 +144,55 @@ def test_groups_of_any_dtype(dtype: torch.dtype) -> None:
 def test_options_are_checked(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TripletLoss(**options)  # type: ignore[arg-type]
+
+
+def test_the_average_of_qdrl() -> None:
+    """Over all B (B − 1) triplets, zeros included."""
+    queries, documents = QUERIES, DOCUMENTS
+    assert TripletLoss(0.3, mining="all", average="all")(queries, documents).item() == pytest.approx(
+        0.2488155, abs=1e-6
+    )
+    assert TripletLoss(0.3, mining="all")(queries, documents).item() == pytest.approx(0.3732, abs=1e-4)
+
+
+class TestRandomNegatives:
+    def test_so_many_of_each_anchor_without_repetition(self) -> None:
+        torch.manual_seed(0)
+        mask = torch.rand(50, 20) < 0.4
+        chosen = drawn(mask, 5)
+        assert not bool((chosen & ~mask).any())
+        assert torch.equal(chosen.sum(1), mask.sum(1).clamp(max=5))
+        often = torch.stack([drawn(torch.ones(1, 8, dtype=torch.bool), 2)[0] for _ in range(4000)]).float().mean(0)
+        torch.testing.assert_close(often, torch.full((8,), 0.25), atol=0.03, rtol=0)
+
+    def test_its_mean_is_that_of_all(self) -> None:
+        queries, documents = (torch.randn(9, 4, generator=torch.Generator().manual_seed(n)) for n in (0, 1))
+        expected = TripletLoss(0.5, mining="all", average="all")(queries, documents)
+        loss = TripletLoss(0.5, mining="random", average="all", num_negatives=2)
+        torch.manual_seed(0)
+        values = torch.stack([loss(queries, documents) for _ in range(600)])
+        assert values.std() > 0.01
+        torch.testing.assert_close(values.mean(), expected, rtol=0.02, atol=0)
+        torch.manual_seed(0)
+        assert loss(queries, documents) == values[0]
+
+    @pytest.mark.parametrize("num_negatives", [1, 3])
+    def test_tiles_draw_as_many(self, num_negatives: int) -> None:
+        loss = TripletLoss(5.0, "euclidean", mining="random", average="violating", num_negatives=num_negatives)
+        embeddings = torch.zeros(12, 3)
+        loss.tile_bytes = 1
+        assert loss(embeddings, embeddings + 1).item() == pytest.approx(5.0), "all triplets are alike"
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"mining": "random"},
+            {"mining": "random", "num_negatives": 0},
+            {"mining": "all", "num_negatives": 2},
+            {"mining": "hard", "average": "all"},
+            {"mining": "all", "average": "mean"},
+        ],
+    )
+    def test_options_that_go_with_another_mining(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=r"num_negatives|average"):
+            TripletLoss(**options)
