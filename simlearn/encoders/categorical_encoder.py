@@ -101,6 +101,10 @@ class CategoricalEncoder(Encoder):
         """D."""
         return self.table.embedding_dim
 
+    def kept_arguments(self) -> dict[str, Any]:
+        """The values as a vocabulary: the constructor may have been given an iterator, which is spent."""
+        return {"values": self.values}
+
     def get_collate_fn(self) -> CollateFn:
         """From N categories to their numbers (N,) int64: 0 for None, 1 to V, then the buckets."""
         return _CollateCategories(self.values, self.oov_buckets, self.hashing)

@@ -40,8 +40,8 @@ class HardNegatives(Dataset[SimilarityRankingSample]):
         ValueError: where nothing is known to be similar, or there is no document to be a negative.
 
     >>> pairs = [SimilarityPairSample("a", "A"), SimilarityPairSample("b", "B")]
-    >>> HardNegatives(pairs, num_negatives=1)[0]
-    SimilarityRankingSample(query='a', documents=['A', 'B'], relevances=[1.0, 0.0])
+    >>> HardNegatives(pairs, num_negatives=1)[0].documents
+    ['A', 'B']
     """
 
     def __init__(

@@ -144,6 +144,10 @@ class Vocabulary(Component):
         text = "".join(json.dumps(entry) + "\n" for entry in entries)
         replace_file(Path(folder) / DICTIONARY_FILE, text.encode("ascii"))
 
+    def kept_arguments(self) -> dict[str, Any]:
+        """The tokens, where the constructor was given an iterator, which is spent."""
+        return {"tokens": self.tokens}
+
     def fingerprint_settings(self) -> str:
         """The tokens and their numbers."""
         return self.digest

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simlearn import LoadError, Vocabulary
+from simlearn import CategoricalEncoder, LoadError, Vocabulary
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -88,3 +88,13 @@ def test_bad_tokens() -> None:
         Vocabulary([5])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="kind must be"):
         Vocabulary(["a"]).write("nowhere", "tokens")  # type: ignore[arg-type]
+
+
+def test_built_of_an_iterator_it_is_saved_all_the_same(tmp_path: Path) -> None:
+    vocabulary = Vocabulary(token for token in ("a", "b"))
+    vocabulary.save(str(tmp_path / "words"))
+    assert Vocabulary.load(str(tmp_path / "words")).tokens == ["a", "b"]
+    encoder = CategoricalEncoder(map(str, (1, 2)), 2)
+    encoder.save(str(tmp_path / "categories"))
+    loaded = CategoricalEncoder.load(str(tmp_path / "categories"))
+    assert loaded.values.tokens == ["1", "2"] and loaded.fingerprint() == encoder.fingerprint()
