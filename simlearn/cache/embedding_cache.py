@@ -19,7 +19,7 @@ from simlearn.cache.lookups import Recheck, RowLookup
 from simlearn.cache.reading import CHUNK, RoleReader, keys_of, own_share, read_in_chunks
 from simlearn.cache.saved_rows import SampledKeys, SavedRows
 from simlearn.cache.tables import Resident, TableName, open_tables, residence, table_name
-from simlearn.cache.token_cache import CHECKED, TokenCache
+from simlearn.cache.token_cache import CHECKED, TokenCache, TokenLookup
 from simlearn.data import SampleTable, SimilarityDataLoader
 from simlearn.data import columns as label_columns
 from simlearn.data.columns import Columns
@@ -77,12 +77,13 @@ class EmbeddingCache:
     def _covered(self, role: str) -> list[Part]:
         return list(filter(self.covers, self.model.plan[role]))
 
-    def _has_tokens(self, part: Part) -> bool:
-        return self.tokens is not None and self.tokens.covers(part)
+    def _tokens(self, part: Part) -> TokenLookup | None:
+        """Where the tokens of a part are; None where they are not kept."""
+        return None if self.tokens is None else self.tokens.lookup(part)
 
     def _kept(self, role: str) -> list[Part]:
         """The parts of a tower whose vectors or tokens are kept."""
-        return [part for part in self.model.plan[role] if self.covers(part) or self._has_tokens(part)]
+        return [part for part in self.model.plan[role] if self.covers(part) or self._tokens(part)]
 
     @property
     def keeps_anything(self) -> bool:
@@ -98,7 +99,7 @@ class EmbeddingCache:
         """
         encoders = self.model.plan.encoders
         return all(
-            self.covers(part) or (self._has_tokens(part) and encoders[part.encoder].get_meta_extractor() is None)
+            self.covers(part) or (self._tokens(part) and encoders[part.encoder].get_meta_extractor() is None)
             for parts in self.model.plan.towers.values()
             for part in parts
         )
@@ -182,9 +183,8 @@ class EmbeddingCache:
         return {table_name(part): self._table(part) for part in kept}
 
     def _table(self, part: Part) -> Table:
-        if self.tokens is not None and self.tokens.covers(part):
-            return self.tokens.lookup(part).table
-        return self.tables[table_name(part)]
+        tokens = self._tokens(part)
+        return self.tables[table_name(part)] if tokens is None else tokens.table
 
     def add(self, role: str, objects: Sequence[Any]) -> dict[str, CachedRows]:
         """Encode what is new among objects of no data set, such as an evaluation's; all processes give the same ones.
@@ -199,14 +199,14 @@ class EmbeddingCache:
         Raises:
             RuntimeError: when it failed in another process.
         """
-        parts = self._covered(role)
-        keys: dict[str, list[NDArray[np.uint8]]] = {part.name: [] for part in self._kept(role)}
+        kept = self._kept(role)
+        keys: dict[str, list[NDArray[np.uint8]]] = {part.name: [] for part in kept}
 
         def encode_new() -> list[Columns]:
             checked: dict[TableName, tuple[Part, list[Any]]] = {}
             for start in range(0, len(objects), CHUNK):
                 chunk = list(objects[start : start + CHUNK])
-                for part in self._kept(role):
+                for part in kept:
                     picked = part.pick(chunk)
                     own = keys_of(picked, self._extractor(part), part.encoder)
                     keys[part.name].append(own)
@@ -216,6 +216,7 @@ class EmbeddingCache:
             return []
 
         together(encode_new, "filling the cache")
+        parts = self._covered(role)
         rows = {part.name: self._find(part, np.concatenate(keys[part.name])) for part in parts if len(objects)}
         for part in parts:
             if part.name in rows:
@@ -257,11 +258,11 @@ class EmbeddingCache:
         """Encode, or tokenise, this process's share of what a part's table lacks; gives how many that were."""
         new = own_share(self._table(part).missing(keys), keys, sharded)
         if len(new):
-            chosen = [objects[row] for row in new]
-            if self.tokens is not None and self.tokens.covers(part):
-                self.tokens.lookup(part).keep(keys[new], chosen)
-            else:
+            chosen, tokens = [objects[row] for row in new], self._tokens(part)
+            if tokens is None:
                 self._encode(part, chosen, keys[new])
+            else:
+                tokens.keep(keys[new], chosen)
         return len(new)
 
     def _flush(self, read: Mapping[TableName, tuple[Part, list[Any]]]) -> None:
@@ -270,11 +271,12 @@ class EmbeddingCache:
             if isinstance(table, DiskTable):
                 table.flush()
         for part, objects in read.values():
-            if self.tokens is not None and self.tokens.covers(part):
-                self.tokens.lookup(part).check(objects)
+            tokens = self._tokens(part)
+            if tokens is not None:
+                tokens.check(objects)
 
     def _extractor(self, part: Part) -> KeyExtractor | None:
-        return None if self._has_tokens(part) else self.config.key_extractor(part.encoder)
+        return None if self._tokens(part) else self.config.key_extractor(part.encoder)
 
     def _encode(self, part: Part, objects: list[Any], keys: NDArray[np.uint8]) -> None:
         """Encode new objects of a part and keep them by key."""

@@ -72,23 +72,14 @@ class TokenCache:
         """The tables on disk, each once."""
         return list({lookup.table.path: lookup.table for lookup in self._lookups.values()}.values())
 
-    def covers(self, part: Part) -> bool:
-        """Whether the tokens of a part are kept."""
-        return (part.encoder, part.prompt) in self._lookups
+    def lookup(self, part: Part) -> TokenLookup | None:
+        """From a part's objects to what its encoder takes; None where its tokens are not kept."""
+        return self._lookups.get((part.encoder, part.prompt))
 
     def lookups(self, role: str) -> dict[str, TokenLookup]:
-        """For each such part of a tower, by name: from its objects to what its encoder takes."""
-        covered = filter(self.covers, self.model.plan[role])
-        return {part.name: self._lookups[part.encoder, part.prompt] for part in covered}
-
-    def lookup(self, part: Part) -> TokenLookup:
-        """From a part's objects to what its encoder takes."""
-        return self._lookups[part.encoder, part.prompt]
-
-    def flush(self) -> None:
-        """Commit what was tokenised."""
-        for table in self.tables:
-            table.flush()
+        """The same for each such part of a tower, by name."""
+        found = ((part.name, self.lookup(part)) for part in self.model.plan[role])
+        return {name: lookup for name, lookup in found if lookup is not None}
 
 
 @dataclass(frozen=True)

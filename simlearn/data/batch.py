@@ -228,7 +228,7 @@ class SampleTable:
         relation = with_log_q(replace(self.kind.targets(columns), one_space=not self.two_towers), self.log_q)
         if self.check is not None:
             self.check(relation)
-        ids = columns["query_ids"] if self.kind.shared else columns["document_ids"]
+        ids = self.kind.document_ids(columns)
         origins = origins_of(rows, ids.lengths if isinstance(ids, Ragged) else torch.ones_like(rows))
         queries = {name: column[rows] for name, column in self.query_rows.items()}
         documents = {name: column.take(rows).values for name, column in self.document_rows.items()}

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from simlearn.hashing import stable_id
+from simlearn.data.object_ids import ids_of_names
 
 LogQSource: TypeAlias = "Callable[[Tensor], Tensor]"
 """From the ids of M documents (M,) int64 to the logarithms of their probabilities (M,) float32."""
@@ -41,8 +41,8 @@ class KnownLogQ:
     @classmethod
     def of_counts(cls, counts: Mapping[Hashable, float]) -> KnownLogQ:
         """Of counts or probabilities by the documents' names, as the loader's `obj_b_id` gives them."""
-        ids = [stable_id(name, name="document_log_q", cure="give a str or an int") for name in counts]
-        return cls(torch.tensor(ids, dtype=torch.long), torch.tensor(list(counts.values()), dtype=torch.float64))
+        ids = ids_of_names(counts, "document_log_q")
+        return cls(ids, torch.tensor(list(counts.values()), dtype=torch.float64))
 
     def __call__(self, ids: Tensor) -> Tensor:
         """(M,) float32 of M documents; one that was never counted is as rare as the rarest."""

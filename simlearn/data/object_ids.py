@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshal
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simlearn.hashing import content_key
+from simlearn.hashing import content_key, stable_id
 
 
 class ObjectIds:
@@ -40,6 +40,15 @@ class ObjectIds:
             return _integer(_key(obj))
         except TypeError:
             return self._unkeyed.setdefault(id(obj), (obj, _integer(uuid.uuid4().bytes)))[1]
+
+
+def ids_of_names(names: Iterable[Any], field: str) -> Tensor:
+    """(N,) int64 ids of the names that objects were given; `field` says where, for messages.
+
+    Raises:
+        TypeError: for names that are not stable.
+    """
+    return torch.tensor([stable_id(name, name=field, cure="give a str or an int") for name in names], dtype=torch.long)
 
 
 def _key(obj: Any) -> bytes:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from simlearn.data.batch import SampleBatch, collate_samples
@@ -15,6 +16,7 @@ from simlearn.data.kinds import KINDS, Key, SampleKind
 from simlearn.data.kinds.sample_kind import as_tensor
 from simlearn.data.log_q import KnownLogQ, LogQSource
 from simlearn.data.samplers import BatchSamplerBatches, EpochPlan, RandomBatches, SamplerBatches
+from simlearn.data.share import chunks
 from simlearn.data.sources import ColumnSpec, MapSource, SampleReader, StreamSource, source_of
 from simlearn.relations import RelationKind
 
@@ -152,16 +154,21 @@ class SimilarityDataLoader:
         """Whether it tells how often documents are drawn."""
         return self._log_q is not None
 
-    def log_q(self) -> LogQSource | None:
-        """How often documents are drawn, counted when it is first asked for; None where nobody wants to know."""
+    def log_q(self, ids: Tensor | None = None) -> LogQSource | None:
+        """How often documents are drawn; None where nobody wants to know.
+
+        Args:
+            ids: (L,) of the documents of all samples, where they are known; else they are read when they are counted,
+                which happens once.
+        """
         if self._log_q == "count":
-            source, size = cast(MapSource, self.source), len(cast(MapSource, self.source))
-            runs = (range(start, min(start + _COUNTED, size)) for start in range(0, size, _COUNTED))
-            name = "query_ids" if self.kind.shared else "document_ids"
-            ids = [as_tensor(self.kind.ids(source.__getitems__(run))[name]) for run in runs]
-            self._log_q = KnownLogQ.of_ids(torch.cat(ids))
+            self._log_q = KnownLogQ.of_ids(self._document_ids() if ids is None else ids)
         found: LogQSource | None = self._log_q
         return found
+
+    def _document_ids(self) -> Tensor:
+        runs = chunks(self.source, _COUNTED)
+        return torch.cat([as_tensor(self.kind.document_ids(self.kind.ids(samples))) for samples in runs])
 
     def epoch_plan(self, training: bool) -> EpochPlan | None:
         """What plans the batches of an epoch; None for a stream."""

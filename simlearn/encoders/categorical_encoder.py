@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
-from zlib import crc32
 
 import torch
 from torch import Tensor, nn
 
+from simlearn.encoders.buckets import crc32_bucket, qdrl_bucket
 from simlearn.encoders.encoder import CollateFn, Encoder
-from simlearn.encoders.qdrl_vectorizer import qdrl_bucket
 from simlearn.encoders.tables import has_sparse_gradients, start_at_random
 from simlearn.encoders.tokens import Tokens
 from simlearn.encoders.vocabulary import Vocabulary
@@ -88,7 +87,7 @@ class CategoricalEncoder(Encoder):
                 f"num_oov_categories must be at least 2, got {num_oov_categories}: qdrl has one bucket less than that "
                 "number; CategoricalEncoder(oov_buckets=0) has none"
             )
-        values = dictionary if isinstance(dictionary, Vocabulary) else Vocabulary.read(dictionary)
+        values = Vocabulary.of(dictionary)
         return cls(values, embedding_size, oov_buckets=num_oov_categories - 1, hashing="md5", **options)
 
     @property
@@ -172,8 +171,5 @@ class _CollateCategories:
                 f"the category {name!r:.80} is none of the {len(self.values)} that CategoricalEncoder was given; add "
                 "it, or give oov_buckets=1 for all that are not known"
             )
-        if self.hashing == "md5":
-            bucket = qdrl_bucket(name, self.oov_buckets + 1)
-        else:
-            bucket = crc32(name.encode("utf-8", "surrogatepass")) % self.oov_buckets
-        return 1 + len(self.values) + bucket
+        first, count = 1 + len(self.values), self.oov_buckets
+        return first + (qdrl_bucket(name, count + 1) if self.hashing == "md5" else crc32_bucket(name, count))

@@ -7,9 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
-from zlib import crc32
 
 from simlearn.components import Component
+from simlearn.encoders.buckets import crc32_bucket
 from simlearn.encoders.ngrams import check_lengths, slices
 
 _CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -62,4 +62,4 @@ def _numbers(word: str, buckets: int, lengths: tuple[int, ...]) -> tuple[int, ..
     grams = [marked]
     for length in lengths:
         grams += slices(marked, length)
-    return tuple(crc32(gram.encode("utf-8", "surrogatepass")) % buckets for gram in grams)
+    return tuple(crc32_bucket(gram, buckets) for gram in grams)

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
-from zlib import crc32
 
 from simlearn.components import Component
+from simlearn.encoders.buckets import crc32_bucket
 from simlearn.encoders.ngrams import NGrams, pairs_of
 from simlearn.encoders.normalizers import Normalizer
 from simlearn.encoders.qdrl_vectorizer import QdrlVectorizer
@@ -98,7 +98,7 @@ class NGramVectorizer(Component):
     ) -> QdrlVectorizer:
         """The vectorizer of qdrl, number for number: see `QdrlVectorizer`."""
         return QdrlVectorizer(
-            dictionary if isinstance(dictionary, Vocabulary) else Vocabulary.read(dictionary),
+            Vocabulary.of(dictionary),
             word_unigrams_limit=word_unigrams_limit,
             word_bigrams_limit=word_bigrams_limit,
             char_trigrams_limit=char_trigrams_limit,
@@ -144,7 +144,7 @@ class NGramVectorizer(Component):
         start = 1 + len(self.vocabulary) + order * buckets
         if not buckets:
             return [number for number in map(known, tokens) if number is not None]
-        return [known(token) or start + crc32(token.encode("utf-8", "surrogatepass")) % buckets for token in tokens]
+        return [known(token) or start + crc32_bucket(token, buckets) for token in tokens]
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_remembered"}

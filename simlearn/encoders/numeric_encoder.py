@@ -70,7 +70,7 @@ class NumericEncoder(Encoder):
         Raises:
             ValueError: for no objects, and for a field that all of them lack.
         """
-        rows = self.get_collate_fn()(list(objects)).double()
+        rows = self.get_collate_fn()(list(objects))
         missing = [name for name, column in zip(self.names, rows.T, strict=True) if bool(column.isnan().all())]
         if missing:
             raise ValueError(f"no object has the number {', '.join(missing)}, so it has no scale; leave it out")
@@ -80,8 +80,7 @@ class NumericEncoder(Encoder):
             self.mean[place] = known.mean()
             self.deviation[place] = deviation if deviation > 0 else 1.0
             if self.transform == "quantile":
-                places = np.linspace(0, 1, _KNOTS)
-                self.knots[place] = torch.from_numpy(np.quantile(known.numpy(), places))
+                self.knots[place] = torch.from_numpy(np.quantile(known.numpy(), np.linspace(0, 1, _KNOTS)))
         self.is_fitted.fill_(True)
         return self
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
-from hashlib import md5
 
 import torch
 from torch import Tensor
 
 from simlearn.components import Component
+from simlearn.encoders.buckets import qdrl_bucket
 from simlearn.encoders.ngrams import pairs_of
 from simlearn.encoders.normalizers import AsciiFold, Normalizer
 from simlearn.encoders.vocabulary import Vocabulary
@@ -102,10 +101,3 @@ class QdrlVectorizer(Component):
 
 def _filled(block: list[int], limit: int) -> list[int]:
     return block + [0] * (limit - len(block))
-
-
-@lru_cache(maxsize=65_536)
-def qdrl_bucket(token: str, num_oov: int) -> int:
-    """The bucket of an unknown token in [0, `num_oov` - 1): qdrl hashes with md5, and leaves the last one empty."""
-    digest = md5(token.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
-    return int(digest, 16) % (num_oov - 1)

@@ -70,12 +70,7 @@ def collate_within(
         part.name: _prepared(part.pick(objects), collate, part.encoder, (known or {}).get(part.name))
         for part, collate in zip(tower.parts, tower.collate_fns, strict=True)
     }
-    lengths = np.stack([part.lengths.numpy() for part in parts.values()], axis=1)
-    chunks = cut_by_tokens(lengths, budget)
-    if len(chunks) < 2:  # as without a budget, in the order of the objects
-        return _chunk(tower, objects, np.arange(len(objects)), parts)
-    places = torch.from_numpy(np.concatenate(chunks)).argsort()
-    return InputChunks(tuple(_chunk(tower, objects, rows, parts) for rows in chunks), places)
+    return _within(budget, parts, lambda places: _chunk(tower, objects, places, parts))
 
 
 class TokenTable(Protocol):
@@ -101,19 +96,13 @@ def select_inputs(
         size: objects of a chunk; None does not cut them.
         budget: tokens of a chunk, instead; see `cut_by_tokens`.
     """
-    count = len(next(iter(rows.values())))
-    parts = {name: _kept(own, tokens.get(name)) for name, own in rows.items()}
-    if not tokens or (size is None and budget is None):
-        return _selected(parts, torch.arange(count))
-    if budget is None:
-        return InputChunks(
-            tuple(_selected(parts, places) for places in torch.split(torch.arange(count), size or count))
-        )
-    chunks = cut_by_tokens(np.stack([part.lengths.numpy() for part in parts.values()], axis=1), budget)
-    if len(chunks) < 2:
-        return _selected(parts, torch.arange(count))
-    chosen = tuple(_selected(parts, torch.from_numpy(places)) for places in chunks)
-    return InputChunks(chosen, torch.from_numpy(np.concatenate(chunks)).argsort())
+    parts = {name: _of_table(own, tokens.get(name)) for name, own in rows.items()}
+    everything = torch.arange(len(next(iter(rows.values()))))
+    if tokens and budget is not None:
+        return _within(budget, parts, lambda places: _selected(parts, places))
+    if tokens and size is not None:
+        return InputChunks(tuple(_selected(parts, places) for places in torch.split(everything, size)))
+    return _selected(parts, everything)
 
 
 @dataclass(frozen=True)
@@ -132,19 +121,33 @@ class _Prepared:
 def _prepared(picked: list[Any], collate: Any, encoder: str, known: Callable[[list[Any]], Any] | None) -> _Prepared:
     split = tokenising(collate if known is None else known)
     if split is not None:
-        tokens = split.tokenize(picked)
-        return _Prepared(tokens.lengths, lambda places: split.pad(tokens.take(places)))
+        return _of_tokens(split.tokenize(picked), split.pad)
     if known is not None:
         found: CachedRows = known(picked)
-        return _Prepared(torch.zeros(len(picked), dtype=torch.long), lambda places: CachedRows(found.rows[places]))
+        return _of_vectors(found.rows)
     return _Prepared(count_tokens(collate, picked, encoder))
 
 
-def _kept(rows: Tensor, table: TokenTable | None) -> _Prepared:
-    if table is None:
-        return _Prepared(torch.zeros(len(rows), dtype=torch.long), lambda places: CachedRows(rows[places]))
-    tokens = table.take(rows)
-    return _Prepared(tokens.lengths, lambda places: table.pad(tokens.take(places)))
+def _of_table(rows: Tensor, table: TokenTable | None) -> _Prepared:
+    return _of_vectors(rows) if table is None else _of_tokens(table.take(rows), table.pad)
+
+
+def _of_tokens(tokens: Tokens, pad: Callable[[Tokens], Any]) -> _Prepared:
+    return _Prepared(tokens.lengths, lambda places: pad(tokens.take(places)))
+
+
+def _of_vectors(rows: Tensor) -> _Prepared:
+    """Embeddings that are cached cost no tokens."""
+    return _Prepared(torch.zeros(len(rows), dtype=torch.long), lambda places: CachedRows(rows[places]))
+
+
+def _within(budget: int, parts: Mapping[str, _Prepared], make: Callable[[Tensor], Inputs]) -> Inputs | InputChunks:
+    """The inputs of N objects, made of the places (n,) of some of them; in chunks where they burst the budget."""
+    lengths = np.stack([part.lengths.numpy() for part in parts.values()], axis=1)
+    chunks = [torch.from_numpy(places) for places in cut_by_tokens(lengths, budget)]
+    if len(chunks) < 2:  # as without a budget, in the order of the objects
+        return make(torch.arange(len(lengths)))
+    return InputChunks(tuple(map(make, chunks)), torch.cat(chunks).argsort())
 
 
 def _selected(parts: Mapping[str, _Prepared], places: Tensor) -> Inputs:
@@ -152,12 +155,9 @@ def _selected(parts: Mapping[str, _Prepared], places: Tensor) -> Inputs:
     return Inputs(features, {}, len(places))
 
 
-def _chunk(
-    tower: TowerCollator, objects: Sequence[Any], rows: NDArray[np.int64], parts: Mapping[str, _Prepared]
-) -> Inputs:
-    places = torch.from_numpy(rows)
+def _chunk(tower: TowerCollator, objects: Sequence[Any], places: Tensor, parts: Mapping[str, _Prepared]) -> Inputs:
     ready = {name: _given(part.select(places)) for name, part in parts.items() if part.select is not None}
-    return tower([objects[row] for row in rows.tolist()], ready)
+    return tower([objects[place] for place in places.tolist()], ready)
 
 
 def _given(features: Any) -> Callable[[list[Any]], Any]:

@@ -103,15 +103,16 @@ def clip_sparse(parameters: Iterable[nn.Parameter], limit: float, by_value: bool
     Returns:
         Whether there were sparse gradients; where not, nothing is done.
     """
-    owners = [parameter for parameter in parameters if parameter.grad is not None]
-    if not any(owner.grad.is_sparse for owner in owners if owner.grad is not None):
+    graded = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+    if not any(gradient.is_sparse for _, gradient in graded):
         return False
     values: list[Tensor] = []
-    for owner in owners:
-        if owner.grad is not None and owner.grad.is_sparse:
-            owner.grad = owner.grad.coalesce()  # a row that came several times has one gradient, their sum
-        if owner.grad is not None:
-            values.append(owner.grad.values() if owner.grad.is_sparse else owner.grad)
+    for parameter, gradient in graded:
+        if gradient.is_sparse:
+            parameter.grad = gradient.coalesce()  # a row that came several times has one gradient, their sum
+            values.append(parameter.grad.values())
+        else:
+            values.append(gradient)
     if by_value:
         for value in values:
             value.clamp_(-limit, limit)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from simlearn.cache import CacheConfig, EmbeddingCache
 from simlearn.data import Batch, BatchCollator, BoundLoader, SampleTable, SimilarityDataLoader
+from simlearn.data.kinds.sample_kind import as_tensor
 from simlearn.embeddings import Embeddings
 from simlearn.encoding import encode_in_batches, encode_shared, evaluating
 from simlearn.losses import SimilarityLoss
@@ -73,8 +74,8 @@ class Session:
             check = self.loss.relation_check(stage is TrainStage.TRAIN)
             table = self.cache.fill(loader, check, progress=progress)
             if table is not None:
-                chunks = self.chunk_size, self.chunk_tokens
-                table = replace(table, chunk_size=chunks[0], chunk_tokens=chunks[1], log_q=loader.log_q())
+                log_q = loader.log_q(as_tensor(table.kind.document_ids(table.columns)))
+                table = replace(table, chunk_size=self.chunk_size, chunk_tokens=self.chunk_tokens, log_q=log_q)
             self._tables[stage] = table
         for bound_to, bound in self._bound:
             if bound_to is stage:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from simlearn.data.columns import Column, Columns
-from simlearn.data.object_ids import ObjectIds
+from simlearn.data.object_ids import ObjectIds, ids_of_names
 from simlearn.hashing import stable_id
 from simlearn.ragged import Ragged
 from simlearn.relations import Relation, RelationKind
@@ -94,7 +94,7 @@ class SampleKind(ABC):
         ids = ObjectIds()
         query, document = self.names
         named = self._named(samples, query)
-        columns: Columns = {"query_ids": ids(self.queries(samples)) if named is None else _ids(named, query)}
+        columns: Columns = {"query_ids": ids(self.queries(samples)) if named is None else ids_of_names(named, query)}
         if document is not None:
             documents, counts = self.documents(samples)
             named = self._named(samples, document)
@@ -102,9 +102,13 @@ class SampleKind(ABC):
                 if [len(names) for names in named] != counts:
                     raise ValueError(f"{document} must name each document of a sample, in their order")
                 named = [name for names in named for name in names]
-            column = ids(documents) if named is None else _ids(named, document)
+            column = ids(documents) if named is None else ids_of_names(named, document)
             columns["document_ids"] = Ragged.of_lengths(column, counts)
         return columns
+
+    def document_ids(self, columns: Columns) -> Column:
+        """Those columns of ids that are the documents'."""
+        return columns["query_ids" if self.shared else "document_ids"]
 
     def _named(self, samples: Sequence[Any], field: str) -> list[Any] | None:
         names = [getattr(sample, field) for sample in samples]
@@ -124,10 +128,6 @@ class SampleKind(ABC):
             if sample is None:
                 raise
             raise type(error)(f"{error} (in {sample!r:.200})") from None
-
-
-def _ids(names: Sequence[Any], field: str) -> Tensor:
-    return torch.tensor([stable_id(name, name=field, cure="give a str or an int") for name in names], dtype=torch.long)
 
 
 def score_of(value: Any, name: str, sample: Any) -> float:

@@ -135,6 +135,11 @@ class Vocabulary(Component):
             )
         return cls(by_id[number] for number in range(1, len(by_id) + 1))
 
+    @classmethod
+    def of(cls, dictionary: Vocabulary | str | os.PathLike[str]) -> Vocabulary:
+        """A vocabulary itself, or the one in a folder; see `read`."""
+        return dictionary if isinstance(dictionary, Vocabulary) else cls.read(dictionary)
+
     def write(self, folder: str | os.PathLike[str], kind: Literal["token", "value"] = "token") -> None:
         """Write what `read` reads; `kind="value"` as qdrl names categories."""
         if kind not in ("token", "value"):

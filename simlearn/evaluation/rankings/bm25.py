@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class BM25:
         *,
         k1: float = 1.5,
         b: float = 0.75,
-        text: Any = None,
+        text: Callable[[Any], str] | None = None,
         parse: ParseRecord = text_of,
     ) -> None:
         if k1 < 0 or not 0 <= b <= 1:

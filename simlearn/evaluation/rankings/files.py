@@ -50,7 +50,7 @@ def read_objects(path: Path_, parse: ParseRecord = text_of) -> dict[str, Any]:
         ValueError: for a line that cannot be read, naming it, and an id that comes twice with different content.
     """
     objects: dict[str, Any] = {}
-    for place, line in _lines(path):
+    for place, line in lines_of(path):
         if _is_json(path):
             record = _record(place, line)
             name = next((str(record[key]) for key in _ID_NAMES if key in record), None)
@@ -81,7 +81,7 @@ def read_qrels(path: Path_) -> Judgements:
     """
     grades: dict[Any, dict[Any, float]] = {}
     repeated = 0
-    for place, line in _lines(path):
+    for place, line in lines_of(path):
         if _is_json(path):
             record = _record(place, line)
             fields = [record.get("query-id"), record.get("corpus-id"), record.get("score", 1)]
@@ -116,7 +116,7 @@ def read_run(path: Path_) -> dict[str, list[str]]:
         ValueError: for a line that cannot be read.
     """
     run: dict[str, list[tuple[float, str]]] = {}
-    for place, line in _lines(path):
+    for place, line in lines_of(path):
         fields = line.split()
         try:
             run.setdefault(fields[0], []).append((float(fields[3]), fields[2]))
@@ -125,7 +125,7 @@ def read_run(path: Path_) -> dict[str, list[str]]:
     return {query: [document for _, document in sorted(found, key=lambda one: one[0])] for query, found in run.items()}
 
 
-def _lines(path: Path_) -> Iterator[tuple[str, str]]:
+def lines_of(path: Path_) -> Iterator[tuple[str, str]]:
     """Each line that is not empty, with its place."""
     path = Path(path)
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:

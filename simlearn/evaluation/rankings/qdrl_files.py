@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from simlearn.evaluation.rankings.files import lines_of
+
 _Value = TypeVar("_Value")
 
 ITEMS = "recall_validation_items_dataset/items.json"
@@ -61,18 +63,15 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; name the folder that holds {ITEMS} and {QUERIES}")
     found = False
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            found, place = True, f"{path}, line {number}"
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{place}: no JSON: {error}") from None
-            if not isinstance(record, dict):
-                raise ValueError(f"{place}: a line must be a JSON object, got a {type(record).__name__}")
-            yield place, record
+    for place, line in lines_of(path):
+        found = True
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{place}: no JSON: {error}") from None
+        if not isinstance(record, dict):
+            raise ValueError(f"{place}: a line must be a JSON object, got a {type(record).__name__}")
+        yield place, record
     if not found:
         raise ValueError(f"{path} holds no lines")
 
