@@ -1,0 +1,104 @@
+"""Rows of files, whatever kind they are of."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from simlearn import LoadError
+from simlearn.records import expand, read_records
+
+ROWS = [{"title": "red, spoon", "price": 1}, {"title": 'a "lamp"\nof two lines', "price": 2}, {"title": "", "price": 3}]
+
+
+def write(path: Path, rows: list[dict[str, Any]] = ROWS) -> Path:
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".parquet"):
+        pd.DataFrame(rows).to_parquet(path, row_group_size=2)
+        return path
+    text = (
+        pd.DataFrame(rows).to_csv(index=False) if name.endswith(".csv") else "".join(json.dumps(r) + "\n" for r in rows)
+    )
+    path.write_bytes(gzip.compress(text.encode()) if path.name.endswith(".gz") else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.csv.gz", "a.jsonl", "a.json", "a.jsonl.gz"])
+def test_all_kinds_of_files(tmp_path: Path, name: str) -> None:
+    path = str(write(tmp_path / name))
+    as_text = ".csv" in name
+    whole = [{**row, "price": str(row["price"]) if as_text else row["price"]} for row in ROWS]
+    assert list(read_records(path)) == whole
+    assert list(read_records(path, ["price"])) == [{"price": row["price"]} for row in whole]
+    with pytest.raises(LoadError, match=r"no column 'cost'; there are 'title', 'price'"):
+        list(read_records(path, ["title", "cost"]))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.fixed_dictionaries({"a": st.text() | st.none() | st.integers(-9, 9), "b": st.booleans()})))
+def test_json_lines_come_back(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert list(read_records(str(tmp_path / "a.jsonl"))) == rows
+
+
+def test_globs_are_sorted_and_files_come_once(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.csv"):
+        write(tmp_path / name, [{"n": name}])
+    (tmp_path / "c.csv").mkdir()
+    paths = [str(tmp_path / "b.csv"), str(tmp_path / "*.csv")]
+    assert expand(paths) == [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    assert [row["n"] for row in read_records(paths)] == ["a.csv", "b.csv"]
+
+
+def test_on_another_file_system() -> None:
+    files = fsspec.filesystem("memory")
+    files.pipe("/shop/part-0.jsonl", b'{"n": 1}\n\n{"n": 2}\n')
+    assert expand("memory://shop/*.jsonl") == ["memory:///shop/part-0.jsonl"]
+    assert list(read_records("memory://shop/*.jsonl")) == [{"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b'{"n": 1}\n{', "a.jsonl, row 1, is no line of JSON"),
+        ("a.jsonl", b"[1]\n", "row 0, is no line of JSON: a list, where an object is needed"),
+        ("a.jsonl", b'{"n": 1}\n{"m": 1}\n', "row 1 has no column 'n'; there are 'm'"),
+        ("a.csv", b"a,b\n1\n", "row 0, has 1 values, the first line 2 names"),
+        ("a.csv", b"\xff\xfe", "cannot be read behind line 0"),
+        ("a.csv.gz", b"no gzip", "cannot be read behind line 0"),
+        ("a.parquet", b"no parquet", "a.parquet cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(LoadError, match=message):
+        list(read_records(str(tmp_path / name)))
+
+
+def test_empty_files(tmp_path: Path) -> None:
+    for name in ("a.csv", "a.jsonl"):
+        (tmp_path / name).write_bytes(b"")
+        assert list(read_records(str(tmp_path / name))) == []
+
+
+def test_paths_that_name_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError, match=r"names no file; a folder is read with .*/\*\.parquet"):
+        expand(str(tmp_path))
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(ValueError, match="rows are read from .parquet"):
+        list(read_records(str(tmp_path / "a.txt")))
+    with pytest.raises(ImportError, match="pip install s3fs"):
+        expand("s3://bucket/a.parquet")
+    write(tmp_path / "a.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ImportError, match=r"simlearn\[data\]"):
+        list(read_records(str(tmp_path / "a.parquet")))
