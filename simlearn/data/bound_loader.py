@@ -7,6 +7,7 @@ batches that were put together on purpose and knows nothing of streams; a plain 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import islice
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from simlearn.data.batch import BatchCollator, SampleTable
+from simlearn.data.log_q import KnownLogQ
 from simlearn.data.query_transform import QueryTransform
 from simlearn.data.samplers import Rows
 from simlearn.data.share import Share
@@ -111,7 +113,7 @@ class BoundLoader:
 
     def _batches(self) -> Iterable[Any]:
         recipe, source = self.recipe, self.recipe.source
-        collate = self.collate
+        collate = self._of_this_epoch(self.collate)
         if recipe.query_transform is not None and self.share.training and isinstance(collate, BatchCollator):
             collate = replace(collate, transform=QueryTransform(recipe.query_transform, recipe.seed, self._epoch))
         options = {"collate_fn": collate, "generator": self._worker_seeds(), **recipe.worker_options}
@@ -124,9 +126,17 @@ class BoundLoader:
         if self.table is not None:
             if self.table.recheck is not None:
                 self.table.recheck(self._epoch)
-            return map(self.table.batch, map(torch.as_tensor, plan))
+            return map(self._of_this_epoch(self.table).batch, map(torch.as_tensor, plan))
         options["collate_fn"] = _Numbering(collate)
         return DataLoader(_Numbered(source), batch_sampler=_Once(plan), **options)
+
+    def _of_this_epoch(self, made: Any) -> Any:
+        """What makes batches, with a copy of what tells `log_q`: what counts as it goes counts anew in every epoch.
+
+        With workers it does so by itself, since each has a copy of its own.
+        """
+        log_q = getattr(made, "log_q", None)
+        return made if log_q is None or isinstance(log_q, KnownLogQ) else replace(made, log_q=deepcopy(log_q))
 
     def _worker_seeds(self) -> torch.Generator:
         """Where torch's DataLoader takes the seeds of its workers from.

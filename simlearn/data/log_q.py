@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from simlearn.data.object_ids import ids_of_names
+from simlearn.hashing.mixing import mixed
+from simlearn.ragged import entries, sums
 
 LogQSource: TypeAlias = "Callable[[Tensor], Tensor]"
 """From the ids of M documents (M,) int64 to the logarithms of their probabilities (M,) float32."""
@@ -45,9 +47,18 @@ class KnownLogQ:
         return cls(ids, torch.tensor(list(counts.values()), dtype=torch.float64))
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """(M,) float32 of M documents; one that was never counted is as rare as the rarest."""
+        """(M,) float32 of M documents.
+
+        Raises:
+            ValueError: for documents that were never counted.
+        """
         place = torch.searchsorted(self._ids, ids).clamp(max=len(self._ids) - 1)
-        return torch.where(self._ids[place] == ids, self._log_q[place], self._log_q.min())
+        if missing := int((self._ids[place] != ids).sum()):
+            raise ValueError(
+                f"document_log_q tells nothing of {missing} of the {len(ids)} documents of a batch; give the count or "
+                "probability of every document, under the names that the loader's ids give them, or 'count'"
+            )
+        return self._log_q[place]
 
 
 class StreamedLogQ:
@@ -55,7 +66,8 @@ class StreamedLogQ:
 
     Each of `depth` rows counts every document in one of `width` buckets; the smallest count of a document's buckets is
     at least its own, and seldom much more (Cormode & Muthukrishnan 2005). Counting starts anew in each worker and each
-    epoch, and sees the documents that this worker reads: those of the first batches are told roughly.
+    epoch, and sees the documents that this worker reads: those of the first batches are told roughly, and with another
+    number of workers somewhat otherwise.
 
     Args:
         width: buckets of a row: some times as many as there are frequent documents.
@@ -69,55 +81,67 @@ class StreamedLogQ:
         if width < 1 or depth < 1:
             raise ValueError(f"width and depth must be at least 1, got {width} and {depth}")
         self.width, self.depth = width, depth
-        self._counts = torch.zeros(depth, width)
+        self._counts = torch.zeros(depth, width, dtype=torch.long)  # fp32 counts no further than 2^24
         self._total = 0
 
     def __call__(self, ids: Tensor) -> Tensor:
         """(M,) float32 of M documents, which are counted first."""
         buckets = torch.stack([_bucket(ids, row, self.width) for row in range(self.depth)])
-        self._counts.scatter_add_(1, buckets, torch.ones(buckets.shape))
+        self._counts.scatter_add_(1, buckets, torch.ones_like(buckets))
         self._total += len(ids)
-        return self._counts.gather(1, buckets).amin(0).log() - math.log(max(1, self._total))
+        counts = self._counts.gather(1, buckets).amin(0)
+        return (counts.double().log() - math.log(max(1, self._total))).float()
 
 
 class IntervalLogQ:
-    """Probabilities of documents by the number of batches between two of their appearances (Yi et al. 2019).
+    """Probabilities of documents by how many others come between two of their appearances (Yi et al. 2019).
 
-    Two arrays hold, for each bucket of documents, the step of the last appearance and a moving average of the
-    intervals; a document that appears every B steps has the probability 1 / (B M) of being one of the M documents of a
-    step. It follows a distribution that changes. Like `StreamedLogQ` it starts anew in each worker and each epoch.
+    For each bucket of documents it keeps the place of the last appearance in the stream, and a moving average of the
+    intervals; a document that appears every B documents has the probability 1 / B. The paper counts intervals in steps,
+    of which a document cannot appear in more than every one; here each document of a batch is a step of its own. Of
+    several rows of buckets the longest interval counts, as documents that share a bucket shorten each other's. It
+    follows a distribution that changes. Like `StreamedLogQ` it starts anew in each worker and each epoch.
 
     Args:
-        width: buckets.
-        rate: of the moving average, in (0, 1].
+        width: buckets of a row: some times as many as there are documents.
+        depth: rows.
+        rate: of the moving average, in (0, 1]: a smaller one is steadier and follows more slowly.
 
     Raises:
-        ValueError: for a width below 1 and a rate out of range.
+        ValueError: for a width or depth below 1 and a rate out of range.
     """
 
-    def __init__(self, width: int = 2**20, rate: float = 0.05) -> None:
-        if width < 1 or not 0 < rate <= 1:
-            raise ValueError(f"width must be at least 1 and rate in (0, 1], got {width} and {rate}")
-        self.width, self.rate = width, rate
-        self._last = torch.zeros(width)
-        self._interval = torch.zeros(width)
-        self._step = 0
+    def __init__(self, width: int = 2**18, depth: int = 4, rate: float = 0.05) -> None:
+        if width < 1 or depth < 1 or not 0 < rate <= 1:
+            raise ValueError(f"width and depth must be at least 1 and rate in (0, 1], got {width}, {depth} and {rate}")
+        self.width, self.depth, self.rate = width, depth, rate
+        self._last = torch.zeros(depth * width, dtype=torch.long)
+        self._interval = torch.zeros(depth * width)
+        self._seen = 0
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """(M,) float32 of the M documents of a step, whose intervals are brought up to date first."""
-        self._step += 1
-        seen = torch.unique(_bucket(ids, 0, self.width))
-        passed = self._step - self._last[seen]
-        known = self._interval[seen]
-        self._interval[seen] = torch.where(known > 0, known + self.rate * (passed - known), passed)
-        self._last[seen] = float(self._step)
-        return -self._interval[_bucket(ids, 0, self.width)].log() - math.log(max(1, len(ids)))
+        """(M,) float32 of M documents, whose intervals are brought up to date first."""
+        buckets = torch.stack([_bucket(ids, row, self.width) + row * self.width for row in range(self.depth)])
+        places = (torch.arange(1, len(ids) + 1) + self._seen).expand_as(buckets)
+        self._seen += len(ids)
+        self._follow(buckets.flatten(), places.flatten())
+        return -self._interval[buckets].amax(0).log()
+
+    def _follow(self, buckets: Tensor, places: Tensor) -> None:
+        """Add appearances of buckets, those of each at ascending places, to the moving averages."""
+        buckets, order = buckets.sort(stable=True)
+        seen, counts = torch.unique_consecutive(buckets, return_counts=True)
+        owners, turns = entries(counts)
+        places = places[order]
+        passed = places - torch.where(turns == 0, self._last[buckets], places.roll(1))
+        before, kept = self._interval[seen], 1 - self.rate
+        # The first interval of all is the average so far; each later one is mixed in, and fades with those behind it.
+        share = torch.where((turns == 0) & (before == 0)[owners], 1.0, self.rate)
+        fading = share * kept ** (counts[owners] - 1 - turns)
+        self._interval[seen] = before * kept**counts + sums(passed * fading, owners, len(seen))
+        self._last[seen] = places[counts.cumsum(0) - 1]
 
 
 def _bucket(ids: Tensor, row: int, width: int) -> Tensor:
-    """The bucket of each id: one of its bits mixed (splitmix64), differently for each row."""
-    step = ((row + 1) * 0x9E3779B97F4A7C15 + 2**63) % 2**64 - 2**63
-    mixed = ids + step
-    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
-        mixed = (mixed ^ ((mixed >> shift) & ((1 << (64 - shift)) - 1))) * factor
-    return (mixed ^ ((mixed >> 31) & ((1 << 33) - 1))) % width
+    """The bucket of each id, another one in each row."""
+    return mixed(ids, row + 1) % width

@@ -155,14 +155,13 @@ class SimilarityDataLoader:
         return self._log_q is not None
 
     def log_q(self, ids: Tensor | None = None) -> LogQSource | None:
-        """How often documents are drawn; None where nobody wants to know.
+        """How often documents are drawn, counted now where that is wanted; None where nobody wants to know.
 
         Args:
-            ids: (L,) of the documents of all samples, where they are known; else they are read when they are counted,
-                which happens once.
+            ids: (L,) of the documents of all samples, where they are known; else they are read to be counted.
         """
         if self._log_q == "count":
-            self._log_q = KnownLogQ.of_ids(self._document_ids() if ids is None else ids)
+            return KnownLogQ.of_ids(self._document_ids() if ids is None else ids)
         found: LogQSource | None = self._log_q
         return found
 

@@ -9,10 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simlearn.distances import Distance
+from simlearn.distributed import exchange
 from simlearn.embeddings import Embeddings
+from simlearn.hashing.mixing import mixed
 from simlearn.losses.loss_result import LossResult, anchor_counts
 from simlearn.losses.mask_loss import MaskLoss
-from simlearn.losses.tiling import mine_hardest
+from simlearn.losses.tiling import mine_hardest, tiled_loss
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 
@@ -73,18 +75,37 @@ class TripletLoss(MaskLoss):
         self.average = average
         self.num_negatives = num_negatives
 
-    def policy(self, scores: Tensor, positives: Tensor, negatives: Tensor) -> LossResult:
-        """See `triplet_all`, `triplet_semi_hard` and `triplet_hard`, by distance."""
+    def policy(self, scores: Tensor, positives: Tensor, negatives: Tensor, seeds: Tensor | None = None) -> LossResult:
+        """See `triplet_all`, `triplet_semi_hard` and `triplet_hard`, by distance.
+
+        Args:
+            scores: (r, M) distances.
+            positives: (r, M) bool.
+            negatives: (r, M) bool.
+            seeds: (r,) of the negatives that are drawn for each row; None draws them.
+        """
         if self.mining == "hard":
             return triplet_hard(scores, positives, negatives, self.margin, self.soft)
         if self.mining == "semi_hard":
             return triplet_semi_hard(scores, positives, negatives, self.margin)
         if self.num_negatives is not None:
-            negatives = drawn(negatives, self.num_negatives)
+            negatives = drawn(negatives, self.num_negatives, seeds)
         return triplet_all(scores, positives, negatives, self.margin, self.average)
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""
+        if self.mining == "random":
+            return tiled_loss(
+                queries,
+                documents,
+                relation,
+                scorer,
+                self.policy,
+                per_row=[shared_seeds(relation)],
+                by_distance=True,
+                tile_bytes=self.tile_bytes,
+                temporaries=self.temporaries,
+            )
         if self.mining != "hard":
             return super().compute(queries, documents, relation, scorer)
         if not len(documents):  # nothing has no maximum
@@ -147,9 +168,24 @@ def hardest_triplets(
     return LossResult(torch.where(valid, terms, 0.0).sum(), valid.sum(), anchor_counts(has_positive, has_negative))
 
 
-def drawn(mask: Tensor, count: int) -> Tensor:
-    """(N, M) bool: of what each row has under a mask so many at random, all where it has fewer."""
-    keys = torch.rand(mask.shape, device=mask.device).masked_fill_(~mask, 2.0)
+def shared_seeds(relation: Relation) -> Tensor:
+    """(N,) int64, a new one for each query in each step; the same in all processes that hold the relation.
+
+    They come from the generator of the first process, so that where the rows of a batch are cut, into processes or
+    tiles, changes nothing that is drawn.
+    """
+    seed = int(torch.randint(2**62, ()))
+    if relation.copies > 1:
+        seed = exchange([seed], relation.device)[0][0]
+    return mixed(torch.arange(relation.n_queries, device=relation.device), seed)
+
+
+def drawn(mask: Tensor, count: int, seeds: Tensor | None = None) -> Tensor:
+    """(N, M) bool: of what each row has under a mask so many at random, all where it has fewer; by seeds (N,)."""
+    if seeds is None:
+        seeds = torch.randint(2**62, (len(mask),)).to(mask.device)
+    keys = mixed(seeds[:, None] + torch.arange(mask.shape[1], device=mask.device))
+    keys = keys.masked_fill_(~mask, torch.iinfo(torch.int64).max)
     columns = keys.topk(min(count, mask.shape[1]), dim=1, largest=False).indices
     return torch.zeros_like(mask).scatter_(1, columns, True) & mask
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from simlearn.embeddings import Embeddings
+from simlearn.hashing.mixing import mixed
 from simlearn.ragged import Ragged
 from simlearn.scoring import CosineScorer, Scorer
 from simlearn.search import top_k
@@ -251,16 +252,5 @@ def _ceiling(
 
 def _chance(rows: int, columns: int, first: int, seeds: tuple[int, ...]) -> Tensor:
     """(rows, columns) int64, 0 or more: chance that depends on a cell's numbers and the seeds, not on who draws it."""
-    mixed = torch.arange(first, first + rows)[:, None] * 2**20 + torch.arange(columns)
-    for number in (0, *seeds):
-        # Python's integers do not wrap, torch's do.
-        step = (number * 0x9E3779B97F4A7C15 + 2**63) % 2**64 - 2**63
-        mixed = _mix(mixed + step)
-    return mixed & torch.iinfo(torch.int64).max >> 1
-
-
-def _mix(values: Tensor) -> Tensor:
-    """The finaliser of splitmix64 (Steele et al. 2014), in wrapping 64-bit arithmetic."""
-    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
-        values = (values ^ (values >> shift & (2 ** (64 - shift) - 1))) * factor
-    return values ^ (values >> 31 & 2**33 - 1)
+    cells = torch.arange(first, first + rows)[:, None] * 2**20 + torch.arange(columns)
+    return mixed(cells, 0, *seeds) & torch.iinfo(torch.int64).max >> 1

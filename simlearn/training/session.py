@@ -77,9 +77,11 @@ class Session:
                 log_q = loader.log_q(as_tensor(table.kind.document_ids(table.columns)))
                 table = replace(table, chunk_size=self.chunk_size, chunk_tokens=self.chunk_tokens, log_q=log_q)
             self._tables[stage] = table
-        for bound_to, bound in self._bound:
-            if bound_to is stage:
-                bound.table = self._tables.get(stage)
+        table = self._tables.get(stage)
+        for bound in [bound for bound_to, bound in self._bound if bound_to is stage]:
+            bound.table = table
+            if table is None:
+                bound.collate = replace(bound.collate, log_q=loader.log_q())
 
     def keep(self, objects: list[Any], role: str) -> None:
         """Take objects of no loader into the caches, each distinct one once; all processes give the same ones.
@@ -157,6 +159,7 @@ class Session:
     def bound(self, stage: TrainStage, rank: int, world_size: int) -> BoundLoader:
         """One process's share of the batches of a stage."""
         loader, training = self.loaders[stage], stage is TrainStage.TRAIN
+        table = self._tables.get(stage)
         collator = BatchCollator(
             loader.kind,
             self.model.tower("query").collator(),
@@ -166,9 +169,8 @@ class Session:
             self.lookups("document"),
             self.chunk_size,
             self.chunk_tokens,
-            log_q=loader.log_q(),
+            log_q=None if table is not None else loader.log_q(),  # a table has its own
         )
-        table = self._tables.get(stage)
         bound = loader.bind(collator, training=training, rank=rank, world_size=world_size, table=table)
         self._bound.append((stage, bound))
         return bound

@@ -21,6 +21,8 @@ from simlearn import (
     fit,
 )
 from simlearn.data.log_q import KnownLogQ
+from simlearn.training.session import Session
+from simlearn.training.stage import TrainStage
 
 ROWS = [
     {"q": f"query {n}", "d": f"document {n % 5 if n < 20 else n}", "id": f"d{n % 5 if n < 20 else n}"}
@@ -35,7 +37,7 @@ def loader_of(data: Any = ROWS, **options: Any) -> PairsSimilarityDataLoader:
 def test_counted_in_one_pass() -> None:
     loader = loader_of(document_log_q="count")
     log_q = loader.log_q()
-    assert log_q is not None and loader.log_q() is log_q, "once"
+    assert log_q is not None
     relation = next(iter(loader_of())).relation
     assert relation.document_ids is not None
     assert log_q(relation.document_ids).exp().tolist() == pytest.approx([4 / 24] * 8)
@@ -45,7 +47,9 @@ def test_told_by_name() -> None:
     log_q = loader_of(document_log_q={"d0": 3, "d1": 1}).log_q()
     relation = next(iter(loader_of())).relation
     assert log_q is not None and relation.document_ids is not None
-    assert log_q(relation.document_ids)[:3].exp().tolist() == pytest.approx([0.75, 0.25, 0.25]), "as rare as the rarest"
+    assert log_q(relation.document_ids[:2]).exp().tolist() == pytest.approx([0.75, 0.25])
+    with pytest.raises(ValueError, match="tells nothing of 4 of the 8 documents of a batch; give the count"):
+        log_q(relation.document_ids)
 
 
 def zipf(count: int, draws: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,16 +72,48 @@ def test_count_min_sketch_is_near_and_never_below() -> None:
     torch.testing.assert_close(found, probabilities[:50], rtol=0.25, atol=2e-4)
 
 
-def test_intervals_follow_the_probabilities() -> None:
+def test_the_sketch_counts_beyond_what_fp32_can() -> None:
+    sketch = StreamedLogQ(width=64, depth=2)
+    sketch(torch.zeros(1, dtype=torch.long))
+    sketch._counts *= 2**25
+    sketch._total = 2**26
+    assert float(sketch(torch.zeros(1, dtype=torch.long))) == pytest.approx(math.log(0.5))
+    before = int(sketch._counts.max())
+    sketch(torch.zeros(3, dtype=torch.long))
+    assert int(sketch._counts.max()) == before + 3
+
+
+@pytest.mark.parametrize("width", [2**16, 1000])
+def test_intervals_follow_the_probabilities(width: int) -> None:
     probabilities, drawn = zipf(200, 400_000)
-    intervals = IntervalLogQ(width=2**16, rate=0.02)
+    intervals = IntervalLogQ(width=width, rate=0.01)
+    told: dict[int, list[float]] = {}
     for batch in drawn.view(-1, 50):
         found = intervals(batch)
-    told = {int(one): float(value) for one, value in zip(batch, found, strict=True)}
-    for number in (0, 1, 2, 3):
-        # A step tells only whether a document was among the 50: one that nearly always is looks rarer than it is.
-        chance = 1 - (1 - float(probabilities[number])) ** 50
-        assert math.exp(told[number]) * 50 == pytest.approx(chance, rel=0.5)
+        for one, value in zip(batch.tolist(), found.tolist(), strict=True):
+            told.setdefault(one, []).append(value)
+    for number in range(20):  # the first is a fifth of all, and in nearly every batch
+        late = told[number][len(told[number]) // 2 :]
+        assert math.exp(sum(late) / len(late)) == pytest.approx(float(probabilities[number]), rel=0.15)
+
+
+def test_intervals_one_by_one_are_those_of_batches() -> None:
+    ids = torch.tensor([5, 3, 5, 5, 9, 3, 5, 9, 9])
+    whole, single = IntervalLogQ(64, rate=0.3), IntervalLogQ(64, rate=0.3)
+    found = whole(ids)
+    last = {int(one): float(single(one[None])) for one in ids}
+    assert found.tolist() == pytest.approx([last[one] for one in ids.tolist()])
+    assert len(whole(ids[:0])) == 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_epoch_counts_anew(workers: int) -> None:
+    """Or the same epoch would be another one after a restart, and with workers."""
+    loader = loader_of(document_log_q=StreamedLogQ(64), num_workers=workers)
+    model = Model(MultipleNegativesRankingLoss(log_q=True))
+    bound = Session(model.model, model.loss, {TrainStage.TRAIN: loader}).bound(TrainStage.TRAIN, 0, 1)
+    first, second = ([batch.relation.document_log_q for batch in bound] for _ in range(2))
+    assert all(map(torch.equal, first, second)) and len(first) == 3
 
 
 class Model(TrainableModel):

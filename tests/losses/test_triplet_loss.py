@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from processes import run_on_two
 from torch import Tensor
 from torch.nn import functional as F
 
 from simlearn.embeddings import Embeddings
 from simlearn.losses import TripletLoss
+from simlearn.losses.global_loss import gather_batch
 from simlearn.losses.triplet_loss import drawn
 from simlearn.relations import Relation
 from simlearn.scoring import CosineScorer
@@ -155,6 +157,17 @@ def test_the_average_of_qdrl() -> None:
     assert TripletLoss(0.3, mining="all")(queries, documents).item() == pytest.approx(0.3732, abs=1e-4)
 
 
+def random_triplets(queries: Tensor, documents: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The loss of the batches of all processes, and the gradient of this one's queries."""
+    torch.manual_seed(seed)
+    loss = TripletLoss(0.5, mining="random", average="all", num_negatives=2)
+    leaf = queries.clone().requires_grad_()
+    relation = Relation.from_pairs(torch.ones(len(queries)))
+    gathered = gather_batch(Embeddings(leaf), Embeddings(documents), relation)
+    value = loss.compute(*gathered, loss.scorer()).value
+    return value.detach(), torch.autograd.grad(value, leaf)[0]
+
+
 class TestRandomNegatives:
     def test_so_many_of_each_anchor_without_repetition(self) -> None:
         torch.manual_seed(0)
@@ -175,6 +188,25 @@ class TestRandomNegatives:
         torch.testing.assert_close(values.mean(), expected, rtol=0.02, atol=0)
         torch.manual_seed(0)
         assert loss(queries, documents) == values[0]
+
+    def test_tiles_draw_the_same(self) -> None:
+        found = []
+        for tile_bytes in (TripletLoss.tile_bytes, 1):
+            loss = TripletLoss(0.5, mining="random", average="all", num_negatives=2)
+            loss.tile_bytes = tile_bytes
+            torch.manual_seed(3)
+            found.append(loss(*(torch.randn(9, 4, generator=torch.Generator().manual_seed(n)) for n in (0, 1))))
+        torch.testing.assert_close(*found)
+
+    def test_two_processes_draw_what_one_does(self) -> None:
+        """Also where the second one's random numbers are others, as after a dropout of another length."""
+        queries, documents = (torch.randn(8, 4, generator=torch.Generator().manual_seed(n)) for n in (0, 1))
+        expected = random_triplets(queries, documents, 5)
+        parts = [(queries[:5], documents[:5], 5), (queries[5:], documents[5:], 6)]
+        for value, _ in run_on_two(random_triplets, *parts):
+            torch.testing.assert_close(value, expected[0])
+        gradients = [gradient for _, gradient in run_on_two(random_triplets, *parts)]
+        torch.testing.assert_close(torch.cat(gradients) / 2, expected[1])
 
     @pytest.mark.parametrize("num_negatives", [1, 3])
     def test_tiles_draw_as_many(self, num_negatives: int) -> None:
