@@ -27,6 +27,7 @@ class Facts:
         document_ids: an id a document.
         matrix: of a matrix, its rows; None where it says nothing.
         width: of a matrix, the number of its columns.
+        log_q: of each document.
         asked: how many of the queries ask, where the others and their documents are only remembered; None for all.
     """
 
@@ -40,6 +41,7 @@ class Facts:
     document_ids: list[int] | None = None
     matrix: list[list[float | None]] = field(default_factory=list)
     width: int = 0
+    log_q: list[float] | None = None
     asked: int | None = None
 
     @property
@@ -131,7 +133,7 @@ class Facts:
             documents = list(range(self.width))[::-1]
             self = replace(self, matrix=[[row[document] for document in documents] for row in self.matrix])
         picked = {
-            name: [values[row] for row in (documents if name == "document_ids" else order)]
+            name: [values[row] for row in (documents if name in ("document_ids", "log_q") else order)]
             for name, values in vars(self).items()
             if isinstance(values, list) and values
         }
@@ -139,6 +141,12 @@ class Facts:
 
     def relation(self) -> Relation:
         """The relation that says the same."""
+        relation = self._relation()
+        if self.log_q is None:
+            return relation
+        return replace(relation, document_log_q=torch.tensor(self.log_q, dtype=torch.float32))
+
+    def _relation(self) -> Relation:
         ids = None
         if self.query_ids is not None and self.document_ids is not None:
             ids = (_long(self.query_ids), _long(self.document_ids))
@@ -208,6 +216,7 @@ def joined(parts: Sequence[Facts]) -> Facts:
             subgroups=subgroups,
             query_ids=None if whole.query_ids is None else whole.query_ids + (part.query_ids or []),
             document_ids=None if whole.document_ids is None else whole.document_ids + (part.document_ids or []),
+            log_q=None if whole.log_q is None else whole.log_q + (part.log_q or []),
         )
     return whole
 

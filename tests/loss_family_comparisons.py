@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from facts import Facts
-from loss_oracles import Vector, distance_of, dot, mean, relu, similarity_of
+from loss_oracles import Vector, distance_of, dot, mean, relu, sampling_bias, similarity_of
 
 from simlearn.losses import (
     CentroidTripletLoss,
@@ -33,6 +33,7 @@ FACTORIES: dict[type[SimilarityLoss], list[Callable[[], SimilarityLoss]]] = {
         InfoNCELoss,
         lambda: InfoNCELoss(0.5, learnable_temperature=True, positives="supcon", margin=0.2),
         lambda: InfoNCELoss(2.0, symmetric=False, positives="any", distance_metric_name="dot_product"),
+        lambda: InfoNCELoss(0.5, learnable_temperature=True, positives="supcon", margin=0.2, log_q=True),
         lambda: InfoNCELoss(0.1, learnable_temperature=True, distance_metric_name="euclidean", margin=0.3),
     ],
     MultiSimilarityLoss: [
@@ -118,9 +119,10 @@ def fast_ap(loss: FastAPLoss, facts: Facts, queries: list[Vector], documents: li
 
 
 def infonce(loss: InfoNCELoss, facts: Facts, queries: list[Vector], documents: list[Vector]) -> float:
-    def logit(query: int, document: int) -> float:
+    def logit(query: int, document: int, back: bool = False) -> float:
         score = similarity_of(loss, queries[query], documents[document])
-        return (score - loss.margin * facts.positive(query, document)) / loss.temperature
+        logit = (score - loss.margin * facts.positive(query, document)) / loss.temperature
+        return logit - sampling_bias(loss, facts, query, document, back)
 
     def row(positives: list[float], negatives: list[float]) -> float:
         if not negatives:
@@ -137,9 +139,9 @@ def infonce(loss: InfoNCELoss, facts: Facts, queries: list[Vector], documents: l
         rows = []
         for anchor in range(anchors):
             own = [pair for pair in pairs if pair[side] == anchor]
-            positives = [logit(*pair) for pair in own if facts.positive(*pair)]
+            positives = [logit(*pair, side == 1) for pair in own if facts.positive(*pair)]
             if positives:
-                rows.append(row(positives, [logit(*pair) for pair in own if facts.negative(*pair)]))
+                rows.append(row(positives, [logit(*pair, side == 1) for pair in own if facts.negative(*pair)]))
         return mean(rows)
 
     value = direction(len(queries), 0)

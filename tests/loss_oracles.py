@@ -85,11 +85,23 @@ def contrastive(loss: ContrastiveLoss, facts: Facts, queries: list[Vector], docu
     return total / max(len(queries), 1) if loss.size_average else total
 
 
+def sampling_bias(loss: Any, facts: Facts, query: int, document: int, back: bool) -> float:
+    """What `log_q` takes from a logit."""
+    if facts.log_q is None:
+        return 0.0
+    if loss.log_q == "all":
+        return facts.log_q[document]
+    if back or facts.positive(query, document):
+        return 0.0
+    return facts.log_q[document] + math.log(max(1, facts.n_documents - 1))
+
+
 def multiple_negatives(
     loss: MultipleNegativesRankingLoss, facts: Facts, queries: list[Vector], documents: list[Vector]
 ) -> float:
-    def score(query: int, document: int) -> float:
-        return loss.scale * similarity_of(loss, queries[query], documents[document])
+    def score(query: int, document: int, back: bool = False) -> float:
+        similarity = loss.scale * similarity_of(loss, queries[query], documents[document])
+        return similarity - sampling_bias(loss, facts, query, document, back)
 
     def direction(scores: dict[int, dict[int, float]], kinds: Callable[[int, int], tuple[bool, bool]]) -> float:
         rows = []
@@ -105,7 +117,7 @@ def multiple_negatives(
     value = direction(forth, lambda i, j: (facts.positive(i, j), facts.negative(i, j)))
     if not loss.symmetric or facts.shared:
         return value
-    back = {j: {i: score(i, j) for i in range(len(queries))} for j in range(len(documents))}
+    back = {j: {i: score(i, j, True) for i in range(len(queries))} for j in range(len(documents))}
     return (value + direction(back, lambda j, i: (facts.positive(i, j), facts.negative(i, j)))) / 2
 
 

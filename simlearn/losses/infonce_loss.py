@@ -130,7 +130,7 @@ class InfoNCELoss(SimilarityLoss):
             margin=self.margin,
             symmetric=self.symmetric,
             tile_bytes=self.tile_bytes,
-            **correction(self.log_q, relation),
+            **correction(self.log_q, relation, queries.values.dtype),
         )
 
     def _scale(self, log_scale: Tensor) -> Tensor:

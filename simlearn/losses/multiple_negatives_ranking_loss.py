@@ -72,5 +72,5 @@ class MultipleNegativesRankingLoss(SimilarityLoss):
             self.scale,
             symmetric=self.symmetric,
             tile_bytes=self.tile_bytes,
-            **correction(self.log_q, relation),
+            **correction(self.log_q, relation, queries.values.dtype),
         )

@@ -53,6 +53,8 @@ FACTORIES: dict[type[SimilarityLoss], list[Callable[[], SimilarityLoss]]] = {
         MultipleNegativesRankingLoss,
         lambda: MultipleNegativesRankingLoss(3.0, "dot_product", symmetric=True),
         lambda: MultipleNegativesRankingLoss(10.0, "euclidean"),
+        lambda: MultipleNegativesRankingLoss(3.0, symmetric=True, log_q=True),
+        lambda: MultipleNegativesRankingLoss(3.0, log_q="all"),
     ],
     SoftmaxLoss: [
         lambda: SoftmaxLoss(SIZE, len(GROUPS), classes=GROUPS),
@@ -101,6 +103,9 @@ def batch(loss: SimilarityLoss, kind: RelationKind, seed: int, size: int) -> tup
     """Facts with their queries and documents; the same tensor where these are shared."""
     facts = random_facts(kind, seed, size, subgroups=seed > 0, graded=isinstance(loss, GRADED))
     generator = torch.Generator().manual_seed(seed)
+    if getattr(loss, "log_q", False):  # of documents, not of places: halves, which fp32 holds exactly
+        told = torch.randint(-12, 0, (facts.n_documents,), generator=generator) / 2
+        facts = replace(facts, log_q=told.tolist())
     width = loss_family_scores.WIDTHS.get(type(loss), SIZE)
     queries = torch.randn(facts.n_queries, width, generator=generator, dtype=torch.float64)
     if facts.shared:
