@@ -14,6 +14,7 @@ from .data import KeyboardTypos as KeyboardTypos
 from .data import LabelSimilarityDataLoader as LabelSimilarityDataLoader
 from .data import PairsSimilarityDataLoader as PairsSimilarityDataLoader
 from .data import RankingSimilarityDataLoader as RankingSimilarityDataLoader
+from .data import ShardedDataset as ShardedDataset
 from .data import SimilarityDataLoader as SimilarityDataLoader
 from .data import SimilarityGroupDataset as SimilarityGroupDataset
 from .data import StreamedLogQ as StreamedLogQ

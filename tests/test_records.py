@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simlearn import LoadError
-from simlearn.records import expand, read_records
+from simlearn.records import Faults, expand, open_records, read_records
 
 ROWS = [{"title": "red, spoon", "price": 1}, {"title": 'a "lamp"\nof two lines', "price": 2}, {"title": "", "price": 3}]
 
@@ -62,8 +63,32 @@ def test_globs_are_sorted_and_files_come_once(tmp_path: Path) -> None:
 def test_on_another_file_system() -> None:
     files = fsspec.filesystem("memory")
     files.pipe("/shop/part-0.jsonl", b'{"n": 1}\n\n{"n": 2}\n')
-    assert expand("memory://shop/*.jsonl") == ["memory:///shop/part-0.jsonl"]
+    assert expand("memory://shop/*.jsonl") == ["memory://shop/part-0.jsonl"]
     assert list(read_records("memory://shop/*.jsonl")) == [{"n": 1}, {"n": 2}]
+
+
+def test_chained_file_systems(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("a.csv", "n\n1\n")
+        archive.writestr("b.csv", "n\n2\n")
+    url = f"zip://*.csv::{tmp_path}/all.zip"
+    assert expand(url) == [f"zip://{name}.csv::{tmp_path}/all.zip" for name in "ab"]
+    assert [row["n"] for row in read_records(url)] == ["1", "2"]
+    write(tmp_path / "c.parquet")
+    cached = f"simplecache::file://{tmp_path}/*.parquet"
+    assert [row["price"] for row in read_records(cached)] == [1, 2, 3]
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b'n\n1\n\xff\n"2"3\n4,5\n6\n')
+    (tmp_path / "b.jsonl").write_bytes(b'{"n": 1}\n{"n": "\xff"}\n{\n{"m": 2}\n{"n": 3}\n')
+    for name, expected in (("a.csv", ["1", "6"]), ("b.jsonl", [1, 3])):
+        faults = Faults(skip=True)
+        assert [row["n"] for row in open_records(str(tmp_path / name), ["n"]).all_rows(faults)] == expected
+        assert len(faults.messages) == 3
+        with pytest.warns(UserWarning, match=f"3 left out: .*{name}, row 1"):
+            faults.report()
+        assert not faults.messages
 
 
 @pytest.mark.parametrize(
@@ -72,9 +97,16 @@ def test_on_another_file_system() -> None:
         ("a.jsonl", b'{"n": 1}\n{', "a.jsonl, row 1, is no line of JSON"),
         ("a.jsonl", b"[1]\n", "row 0, is no line of JSON: a list, where an object is needed"),
         ("a.jsonl", b'{"n": 1}\n{"m": 1}\n', "row 1 has no column 'n'; there are 'm'"),
-        ("a.csv", b"a,b\n1\n", "row 0, has 1 values, the first line 2 names"),
-        ("a.csv", b"\xff\xfe", "cannot be read behind line 0"),
-        ("a.csv.gz", b"no gzip", "cannot be read behind line 0"),
+        ("a.csv", b"a,b\n1\n", "row 0, cannot be read: it has 1 values, the first line 2 names"),
+        ("a.csv", b"\xff\xfe", "a.csv cannot be read: its first line is no UTF-8"),
+        ("a.csv", b"a\n1\n\xff\n", "a.csv, row 1, cannot be read: it is no UTF-8"),
+        ("a.csv", b'a\n"1"2\n', "a.csv, row 0, cannot be read: ',' expected"),
+        ("a.csv.gz", b"no gzip", "a.csv.gz cannot be read: Not a gzipped file"),
+        (
+            "a.csv.gz",
+            gzip.compress(b"a\n" + b"123456\n" * 9999)[:60],
+            "a.csv.gz, behind its first .* rows, cannot be read",
+        ),
         ("a.parquet", b"no parquet", "a.parquet cannot be read"),
     ],
 )

@@ -11,6 +11,7 @@ from simlearn.data.loaders import (
     SimilarityGroupDataset,
 )
 from simlearn.data.log_q import IntervalLogQ, StreamedLogQ
+from simlearn.data.shards import ShardedDataset
 from simlearn.data.similarity_data_loader import SimilarityDataLoader
 from simlearn.data.typos import KeyboardTypos
 
@@ -27,6 +28,7 @@ __all__ = [
     "RankingSimilarityDataLoader",
     "SampleBatch",
     "SampleTable",
+    "ShardedDataset",
     "SimilarityDataLoader",
     "SimilarityGroupDataset",
     "StreamedLogQ",

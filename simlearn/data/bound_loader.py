@@ -23,7 +23,7 @@ from simlearn.data.query_transform import QueryTransform
 from simlearn.data.samplers import Rows
 from simlearn.data.share import Share
 from simlearn.data.sources import StreamSource
-from simlearn.data.streams import stream_batches
+from simlearn.data.streams import shard_batches, stream_batches
 
 if TYPE_CHECKING:
     from simlearn.data.similarity_data_loader import SimilarityDataLoader
@@ -58,12 +58,20 @@ class BoundLoader:
         drop_last = training if recipe.drop_last is None else recipe.drop_last
         self.share = Share(rank, world_size, training, drop_last)
         self._plan = recipe.epoch_plan(training)
-        self.batch_count = None if self._plan is None else self._plan.length(self.share)
+        self.batch_count = self._length()
         """The number of global batches of an epoch; None where that is not known before the end."""
         self._epoch = 0
         self._start = 0  # batches of the epoch to leave out
         self._given = 0  # batches of the epoch that were read or left out
         self._finished = False
+
+    def _length(self) -> int | None:
+        if self._plan is not None:
+            return self._plan.length(self.share)
+        shards = self.recipe.shards
+        if shards is None or shards.count is None or shards.skips:
+            return None
+        return self.share.count(shards.count, self.recipe.batch_size * self.share.world_size)
 
     @property
     def batch_sampler(self) -> SimpleNamespace:
@@ -97,10 +105,26 @@ class BoundLoader:
         batches = self._given - ahead
         if self._finished or (self.batch_count is not None and batches >= self.batch_count):
             return {"epoch": self._epoch + 1, "batches": 0}
-        return {"epoch": self._epoch, "batches": batches}
+        return {"epoch": self._epoch, "batches": batches, **self._readers()}
+
+    def _readers(self) -> dict[str, int]:
+        """How many read it, where the order of the rows depends on that."""
+        if self.recipe.shards is None or self.recipe.shards.count is None:
+            return {}
+        return {"processes": self.share.world_size, "workers": self.recipe.worker_options.get("num_workers", 0)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after the batches that were trained on; they are not read again where samples have numbers."""
+        """Go on after the batches that were trained on; they are not read again where samples have numbers.
+
+        Raises:
+            ValueError: for an epoch that other processes or workers had begun, where these decide about the order.
+        """
+        now, before = self._readers(), {name: state[name] for name in ("processes", "workers") if name in state}
+        if state["batches"] and now != before:
+            raise ValueError(
+                f"this epoch was begun with {before or 'other data'}, which decides who reads which rows, and cannot "
+                f"go on with {now or 'this data'}; take as many again, or a checkpoint from the end of an epoch"
+            )
         self._go_to(state["epoch"], state["batches"])
 
     def __iter__(self) -> Iterator[Any]:
@@ -118,6 +142,10 @@ class BoundLoader:
             collate = replace(collate, transform=QueryTransform(recipe.query_transform, recipe.seed, self._epoch))
         options = {"collate_fn": collate, "generator": self._worker_seeds(), **recipe.worker_options}
         if isinstance(source, StreamSource):
+            if recipe.shards is not None:
+                shuffle = self.share.training if recipe.shuffle is None else recipe.shuffle
+                epoch, start = self._epoch if shuffle else None, self._start
+                return shard_batches(source, recipe.shards, recipe.batch_size, self.share, start, epoch, **options)
             source.set_epoch(self._epoch)
             return stream_batches(source, recipe.batch_size, self.share, self._start, sharded=recipe.sharded, **options)
         if self._plan is None:

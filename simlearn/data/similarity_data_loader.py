@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -16,6 +17,7 @@ from simlearn.data.kinds import KINDS, Key, SampleKind
 from simlearn.data.kinds.sample_kind import as_tensor
 from simlearn.data.log_q import KnownLogQ, LogQSource
 from simlearn.data.samplers import BatchSamplerBatches, EpochPlan, RandomBatches, SamplerBatches
+from simlearn.data.shards import ShardedDataset
 from simlearn.data.share import chunks
 from simlearn.data.sources import ColumnSpec, MapSource, SampleReader, StreamSource, source_of
 from simlearn.relations import RelationKind
@@ -35,12 +37,12 @@ class SimilarityDataLoader:
     `simlearn.fit` reads the recipe and leaves it as it is, so one loader can be used many times.
 
     Args:
-        dataset: a torch `Dataset` or `IterableDataset`, a list, a pandas frame, a Hugging Face data set, or any
-            iterable that starts anew each time; of samples, or of rows whose columns are named. A column is named by
-            its name, by its place in a tuple, by several names (the object is a dictionary then) or by a function of
-            the row.
+        dataset: a torch `Dataset` or `IterableDataset`, a list, a pandas frame, a Hugging Face data set, a path or glob
+            of files (see `ShardedDataset`), or any iterable that starts anew each time; of samples, or of rows whose
+            columns are named. A column is named by its name, by its place in a tuple, by several names (the object is a
+            dictionary then) or by a function of the row.
         batch_size: samples a batch, on each process.
-        shuffle: a new random order each epoch; None shuffles in training only.
+        shuffle: a new random order each epoch, of files within a buffer; None shuffles in training only.
         sampler: yields sample numbers, instead of `shuffle`; a torch sampler or any iterable. Every process reads it
             and takes its share.
         batch_sampler: yields lists of sample numbers, instead of `batch_size` and `shuffle`; or an `EpochPlan` such as
@@ -57,8 +59,8 @@ class SimilarityDataLoader:
             sample, in a stream on the first two alone. Ids, and what is known to be similar, are those of the query as
             it was. It runs in the loader's workers, which need to pickle it.
         document_log_q: how often documents are drawn into a batch, for losses with `log_q`: `"count"` counts them in
-            one pass over the data; or counts or probabilities by the documents' names; or a function of their ids, such
-            as `StreamedLogQ()` for a stream.
+            one pass over the data or the files; or counts or probabilities by the documents' names; or a function of
+            their ids, such as `StreamedLogQ()` for a stream.
         key: turns groups, subgroups or labels into stable names; subclasses call it after what it is for.
         columns: which column of a row is which argument of a sample; subclasses have an argument for each.
         **worker_options: `num_workers`, `pin_memory`, `timeout`, `worker_init_fn`, `multiprocessing_context`,
@@ -105,12 +107,19 @@ class SimilarityDataLoader:
             raise ValueError("give a sampler or a batch_sampler, not both")
         named = {name: spec for name, spec in (columns or {}).items() if spec is not None}
         self.kind = self.kind_class(key)
-        self.source: MapSource | StreamSource = source_of(dataset, SampleReader(self.kind, named))
+        reader = SampleReader(self.kind, named)
+        if isinstance(dataset, (str, Path)):
+            dataset = ShardedDataset(dataset, reader.names, seed=seed)
+        self.shards = dataset if isinstance(dataset, ShardedDataset) else None
+        """The files that it reads; None for other data."""
+        self.source: MapSource | StreamSource = source_of(dataset, reader)
         if isinstance(self.source, StreamSource):
-            if shuffle or sampler is not None or batch_sampler is not None:
+            if (shuffle and self.shards is None) or sampler is not None or batch_sampler is not None:
                 raise ValueError(
                     "a stream comes in its own order; shuffle inside it, or give a data set with numbered samples"
                 )
+            if sharded and self.shards is not None:
+                raise ValueError("the rows of files are dealt to workers and processes here; leave out sharded=True")
         elif sharded:
             raise ValueError("sharded=True is for streams; samples with numbers are always split here")
         elif not len(self.source):
@@ -129,7 +138,7 @@ class SimilarityDataLoader:
                 f"document_log_q must be 'count', counts by the documents' names, or a function of ids, got "
                 f"{document_log_q!r:.80}"
             )
-        if document_log_q == "count" and isinstance(self.source, StreamSource):
+        if document_log_q == "count" and isinstance(self.source, StreamSource) and self.shards is None:
             raise ValueError("a stream is not counted beforehand; give document_log_q=StreamedLogQ()")
         self._log_q: Any = document_log_q
         self.seed = seed

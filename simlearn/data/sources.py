@@ -39,6 +39,17 @@ class SampleReader:
                 f"{kind.loader} needs the columns {self._hint} of the rows; {', '.join(missing)} is missing"
             )
 
+    @property
+    def names(self) -> list[str] | None:
+        """The columns that are read; None where that cannot be told, as of a function of the row."""
+        names: list[str] = []
+        for spec in self.columns.values():
+            for name in [spec] if callable(spec) or isinstance(spec, (str, int)) else spec:
+                if not isinstance(name, str):
+                    return None
+                names.append(name)
+        return list(dict.fromkeys(names)) or None
+
     def __call__(self, row: Any) -> Any:
         """The sample of a row.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from simlearn.data.shards import ShardedDataset
 from simlearn.data.share import Share, chunks
 from simlearn.data.sources import StreamSource
 from simlearn.distributed import all_reduce_min, is_distributed
@@ -37,6 +38,35 @@ def stream_batches(
     return _while_all_have_one(batches) if share.training and is_distributed() else batches
 
 
+def shard_batches(
+    source: StreamSource,
+    shards: ShardedDataset,
+    batch_size: int,
+    share: Share,
+    start: int,
+    epoch: int | None,
+    **options: Any,
+) -> Iterable[Any]:
+    """The batches of one process from files, of which its workers read their own rows.
+
+    Args:
+        source: the samples of the files.
+        shards: the files.
+        batch_size: the samples of a process's batch.
+        share: which process.
+        start: how many batches to leave out at the beginning.
+        epoch: in whose order; None for that of the files.
+        **options: of torch's DataLoader.
+    """
+    if shards.count is None:
+        return DataLoader(_Unread(source, shards, batch_size, share, start, epoch), batch_size=None, **options)
+    if not shards.skips:
+        return DataLoader(_Ranges(source, shards, batch_size, share, start, epoch), batch_size=None, **options)
+    own = _Ranges(source, shards, batch_size, share, 0, epoch)  # what is missing before the start, only reading tells
+    batches = islice(DataLoader(own, batch_size=None, **options), start, None)
+    return _while_all_have_one(batches) if share.training and is_distributed() else batches
+
+
 class _Dealt(IterableDataset[list[Any]]):
     """What one worker of one process makes of a stream that is the same in all of them.
 
@@ -56,6 +86,81 @@ class _Dealt(IterableDataset[list[Any]]):
         whole = self.batch_size * self.share.world_size
         batches = self.share.deal(chunks(self.source, whole), whole)
         return islice(batches, self.start + worker, None, workers)
+
+
+class _Unread(_Dealt):
+    """What one worker makes of text files: rows that others get are passed over without being looked at."""
+
+    def __init__(
+        self,
+        source: StreamSource,
+        shards: ShardedDataset,
+        batch_size: int,
+        share: Share,
+        start: int,
+        epoch: int | None,
+    ) -> None:
+        super().__init__(source, batch_size, share, start)
+        self.shards = shards
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        worker, workers = _hide_worker()
+        whole = self.batch_size * self.share.world_size
+        rows: Iterable[Any] = self.shards.unread(self.epoch)
+        if self.shards.skips:  # before they are dealt, or a process might get nothing of a batch
+            rows = self.shards.read(rows)
+        batches = islice(self.share.deal(chunks(rows, whole), whole), self.start + worker, None, workers)
+        for batch in batches:
+            yield list(map(self.source.reader, batch if self.shards.skips else self.shards.read(batch)))
+
+
+class _Ranges(IterableDataset[list[Any]]):
+    """What one worker of one process makes of Parquet files, whose rows are counted: a run of them.
+
+    The runs of all are as long as the global batches that are theirs: worker 0 has the first batch, worker 1 the second
+    and so on, and what is left over is what would be left over if the rows were dealt one by one.
+    """
+
+    def __init__(
+        self,
+        source: StreamSource,
+        shards: ShardedDataset,
+        batch_size: int,
+        share: Share,
+        start: int,
+        epoch: int | None,
+    ) -> None:
+        self.source = source
+        self.shards = shards
+        self.batch_size = batch_size
+        self.share = share
+        self.start = start
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        info = get_worker_info()
+        number, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        worker = (number + self.start) % workers  # the loader asks the first one first, whosever turn it is
+        done = len(range(worker, self.start, workers)) * self.batch_size
+        rows = self.shards.rows(self.part(worker, workers), self.epoch, done)
+        return chunks(map(self.source.reader, rows), self.batch_size)
+
+    def part(self, worker: int, workers: int) -> range:
+        """The places of its rows in the epoch's order."""
+        total, whole = self.shards.count or 0, self.batch_size * self.share.world_size
+        batches = self.share.count(total, whole)
+        rest = range(total)[(batches - 1) * whole : batches * whole]  # the last batch, which need not be full
+        last = (batches - 1) % workers
+        start = 0
+        for one, process in product(range(workers), range(self.share.world_size)):
+            own = len(range(one, batches, workers)) * self.batch_size
+            if batches and one == last:
+                own += len(replace(self.share, rank=process).of(rest)) - self.batch_size
+            if (one, process) == (worker, self.share.rank):
+                return range(start, start + own)
+            start += own
+        raise ValueError(f"there is no worker {worker} of {workers} and process {self.share.rank}")
 
 
 class _Own(IterableDataset[list[Any]]):

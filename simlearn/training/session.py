@@ -80,7 +80,7 @@ class Session:
         table = self._tables.get(stage)
         for bound in [bound for bound_to, bound in self._bound if bound_to is stage]:
             bound.table = table
-            if table is None:
+            if table is None and isinstance(bound.collate, BatchCollator):
                 bound.collate = replace(bound.collate, log_q=loader.log_q())
 
     def keep(self, objects: list[Any], role: str) -> None:

@@ -1,0 +1,80 @@
+"""The rows of a Parquet file, by row groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+from simlearn.records.faults import Faults, check_columns
+from simlearn.records.paths import filesystem
+
+Row: TypeAlias = dict[str, Any]
+
+_ROWS = 4096
+"""Rows of a row group that are Python objects at once: they take many times the memory of Arrow's columns."""
+
+
+class ParquetRows:
+    """A Parquet file, of which its footer is read at once.
+
+    Args:
+        path: see `expand`.
+        columns: those that are read; None for all.
+
+    Raises:
+        LoadError: for a file that cannot be read, and for columns that it lacks.
+    """
+
+    def __init__(self, path: str, columns: Sequence[str] | None = None) -> None:
+        self.path = path
+        with Faults().at(path), self._opened() as file:
+            there = list(file.schema_arrow.names)
+            self.columns = there if columns is None else list(columns)
+            check_columns(path, self.columns, there)
+            meta = file.metadata
+            self.group_sizes = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
+            """The number of rows of each row group."""
+
+    def all_rows(self, faults: Faults) -> Iterator[Row]:
+        """The rows in their order."""
+        return self.rows(((group, 0, size) for group, size in enumerate(self.group_sizes)), faults)
+
+    def rows(self, parts: Iterator[tuple[int, int, int]], faults: Faults) -> Iterator[Row]:
+        """Some rows.
+
+        Args:
+            parts: row groups, each with the first row that is wanted of it and the one behind the last.
+            faults: what becomes of row groups and rows that cannot be read.
+
+        Raises:
+            LoadError: for these, naming file, row group and row.
+        """
+        with faults.at(self.path), self._opened() as file:
+            for group, start, stop in parts:
+                place = f"{self.path}, row group {group}"
+                table: Any = None
+                with faults.at(place):
+                    table = file.read_row_group(group, columns=self.columns).slice(start, stop - start)
+                for first in range(0, 0 if table is None else len(table), _ROWS):
+                    yield from self._python(table.slice(first, _ROWS), place, start + first, faults)
+
+    def _python(self, table: Any, place: str, first: int, faults: Faults) -> Iterator[Row]:
+        try:
+            columns = [table.column(name).to_pylist() for name in self.columns]
+        except ValueError:  # such as a text that is no UTF-8: somewhere in these rows
+            for row in range(len(table)):
+                with faults.at(f"{place}, row {first + row},"):
+                    yield {name: table.column(name)[row].as_py() for name in self.columns}
+            return
+        names = self.columns
+        yield from (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+
+    def _opened(self) -> Any:
+        try:
+            from pyarrow.parquet import ParquetFile
+        except ImportError:
+            raise ImportError("reading Parquet needs pyarrow: pip install simlearn[data]") from None
+        files, root = filesystem(self.path)
+        if "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,)):
+            return ParquetFile(root)  # reads without Python's lock
+        return ParquetFile(files.open(root, "rb"), pre_buffer=True)
