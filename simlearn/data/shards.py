@@ -127,11 +127,12 @@ class ShardedDataset(IterableDataset[Row]):
         """
         faults = Faults(self.skips)
         if epoch is None:
-            yield from self._in_order(part[start:], None, faults)
+            yield from chain.from_iterable(self._blocks(part[start:], None, faults))
         else:
             run, more = divmod(start, self.shuffle_buffer)
-            rows = self._in_order(part[start - more :], epoch, faults)
-            yield from islice(self._shuffled(rows, (self.seed, epoch, 1, part.start), run), more, None)
+            blocks = self._blocks(part[start - more :], epoch, faults)
+            rows = chain.from_iterable(self._shuffled(blocks, (self.seed, epoch, 1, part.start), run))
+            yield from islice(rows, more, None)
         faults.report()
 
     def unread(self, epoch: int | None = None) -> Iterator[UnreadRow]:
@@ -146,7 +147,9 @@ class ShardedDataset(IterableDataset[Row]):
         faults = Faults(self.skips)
         files = [file for file in self._files(epoch) if isinstance(file, TextRows)]
         rows = chain.from_iterable(file.unread(faults) for file in files)
-        yield from rows if epoch is None else self._shuffled(rows, (self.seed, epoch, 2))
+        if epoch is not None:
+            rows = chain.from_iterable(self._shuffled(chunks(rows, self.shuffle_buffer), (self.seed, epoch, 2)))
+        yield from rows
         faults.report()
 
     def read(self, rows: Iterable[UnreadRow]) -> Iterator[Row]:
@@ -161,17 +164,17 @@ class ShardedDataset(IterableDataset[Row]):
                 yield row.read()
         faults.report()
 
-    def _shuffled(self, rows: Iterable[Item], seeds: tuple[int, ...], run: int = 0) -> Iterator[Item]:
+    def _shuffled(self, blocks: Iterable[list[Item]], seeds: tuple[int, ...], run: int = 0) -> Iterator[list[Item]]:
         """Runs of rows, each in another order, which depends on its number: so one can begin with any of them."""
-        for number, chunk in enumerate(chunks(rows, self.shuffle_buffer), run):
-            for place in np.random.default_rng((*seeds, number)).permutation(len(chunk)).tolist():
-                yield chunk[place]
+        for number, chunk in enumerate(_runs(blocks, self.shuffle_buffer), run):
+            order = np.random.default_rng((*seeds, number)).permutation(len(chunk))
+            yield [chunk[place] for place in order.tolist()]
 
     def _files(self, epoch: int | None) -> list[ParquetRows | TextRows]:
         order = range(len(self._opened)) if epoch is None else _order(len(self._opened), self.seed, epoch)
         return [self._opened[place] for place in order]
 
-    def _in_order(self, part: range, epoch: int | None, faults: Faults) -> Iterator[Row]:
+    def _blocks(self, part: range, epoch: int | None, faults: Faults) -> Iterator[list[Row]]:
         """Rows of Parquet files at places in an epoch's order of files and row groups."""
         end = 0
         for number, file in enumerate(self._files(epoch)):
@@ -184,7 +187,22 @@ class ShardedDataset(IterableDataset[Row]):
                 if start < part.stop and end > part.start:
                     parts.append((group, max(part.start, start) - start, min(part.stop, end) - start))
             if parts:
-                yield from file.rows(iter(parts), faults)
+                yield from file.blocks(parts, faults)
+
+
+def _runs(blocks: Iterable[list[Item]], size: int) -> Iterator[list[Item]]:
+    """The items of some lists in lists of `size`, the last one perhaps shorter."""
+    run: list[Item] = []
+    for block in blocks:
+        while block:
+            missing = size - len(run)
+            run += block[:missing]
+            block = block[missing:]
+            if len(run) == size:
+                yield run
+                run = []
+    if run:
+        yield run
 
 
 def _order(count: int, *seeds: int) -> list[int]:

@@ -97,10 +97,10 @@ class _CollateTokens:
     def tokenize(self, objects: list[Any]) -> Tokens:
         for obj in objects:
             if not isinstance(obj, str):
-                raise TypeError(
-                    f"BagOfTokensEncoder reads texts, got a {type(obj).__name__}; Field(name, encoder) picks a field "
-                    "of a structured object"
-                )
+                cure = "Field(name, encoder) picks a field of a structured object"
+                if obj is None:
+                    cure = "a text that is missing is an empty one, '', or its row is left out"
+                raise TypeError(f"BagOfTokensEncoder reads texts, got a {type(obj).__name__}; {cure}")
         bags = [self.vectorizer(text) for text in objects]
         counts = torch.tensor([len(bag) for bag in bags], dtype=torch.long)
         return Tokens(torch.tensor([token for bag in bags for token in bag], dtype=torch.int32)[:, None], counts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, TypeAlias
 
 from simlearn.records.faults import Faults, check_columns
@@ -37,10 +38,11 @@ class ParquetRows:
 
     def all_rows(self, faults: Faults) -> Iterator[Row]:
         """The rows in their order."""
-        return self.rows(((group, 0, size) for group, size in enumerate(self.group_sizes)), faults)
+        parts = [(group, 0, size) for group, size in enumerate(self.group_sizes)]
+        return chain.from_iterable(self.blocks(parts, faults))
 
-    def rows(self, parts: Iterator[tuple[int, int, int]], faults: Faults) -> Iterator[Row]:
-        """Some rows.
+    def blocks(self, parts: Iterable[tuple[int, int, int]], faults: Faults) -> Iterator[list[Row]]:
+        """Some rows, in lists of some thousands: to hand on each by itself would take as long as to read it.
 
         Args:
             parts: row groups, each with the first row that is wanted of it and the one behind the last.
@@ -56,18 +58,7 @@ class ParquetRows:
                 with faults.at(place):
                     table = file.read_row_group(group, columns=self.columns).slice(start, stop - start)
                 for first in range(0, 0 if table is None else len(table), _ROWS):
-                    yield from self._python(table.slice(first, _ROWS), place, start + first, faults)
-
-    def _python(self, table: Any, place: str, first: int, faults: Faults) -> Iterator[Row]:
-        try:
-            columns = [table.column(name).to_pylist() for name in self.columns]
-        except ValueError:  # such as a text that is no UTF-8: somewhere in these rows
-            for row in range(len(table)):
-                with faults.at(f"{place}, row {first + row},"):
-                    yield {name: table.column(name)[row].as_py() for name in self.columns}
-            return
-        names = self.columns
-        yield from (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+                    yield _rows_of(table.slice(first, _ROWS), place, start + first, faults)
 
     def _opened(self) -> Any:
         try:
@@ -78,3 +69,16 @@ class ParquetRows:
         if "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,)):
             return ParquetFile(root)  # reads without Python's lock
         return ParquetFile(files.open(root, "rb"), pre_buffer=True)
+
+
+def _rows_of(table: Any, place: str, first: int, faults: Faults) -> list[Row]:
+    """The rows of a table as dictionaries; the first one has this number in its row group."""
+    try:
+        rows: list[Row] = table.to_pylist()
+        return rows
+    except ValueError:  # such as a text that is no UTF-8, somewhere in these rows
+        rows = []
+        for row in range(len(table)):
+            with faults.at(f"{place}, row {first + row},"):
+                rows += table.slice(row, 1).to_pylist()
+        return rows
