@@ -38,6 +38,8 @@ def encode_in_batches(
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if not len(objects):
         raise ValueError("there is nothing to encode")
+    if len(objects) <= batch_size and progress is None:
+        return _alone(encode_batch(list(objects)), len(objects))
     order = sorted(range(len(objects)), key=lambda row: -rough_length(objects[row]))
     whole: Tensor | None = None
     ragged: list[Embeddings] = []
@@ -45,8 +47,7 @@ def encode_in_batches(
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             part = encode_batch([objects[row] for row in rows])
-            if len(part) != len(rows):
-                raise ValueError(f"the encoder returned {len(part)} embeddings for {len(rows)} objects")
+            _check_count(part, len(rows))
             if part.is_multi_vector:
                 ragged.append(part)
             else:
@@ -62,6 +63,17 @@ def encode_in_batches(
     if ragged:
         raise ValueError("the encoder returned one vector an object for some batches and many for others")
     return Embeddings(whole)
+
+
+def _alone(part: Embeddings, count: int) -> Embeddings:
+    """The only batch, copied: an encoder may give a view of what it was given, or of its weights."""
+    _check_count(part, count)
+    return Embeddings.concatenate([part]) if part.is_multi_vector else Embeddings(part.values.clone())
+
+
+def _check_count(part: Embeddings, count: int) -> None:
+    if len(part) != count:
+        raise ValueError(f"the encoder returned {len(part)} embeddings for {count} objects")
 
 
 def encode_shared(count: int, encode: Callable[[slice], Embeddings]) -> Embeddings:
@@ -87,13 +99,26 @@ def encode_shared(count: int, encode: Callable[[slice], Embeddings]) -> Embeddin
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode for a while; afterwards every module is in the mode it was in, which may differ from its parent's."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+    training = [module for module in modules_of(model) if module.training]
+    if training:
+        model.eval()
     try:
         yield
     finally:
         for module in training:
             module.training = True
+
+
+def modules_of(model: nn.Module) -> Iterator[nn.Module]:
+    """A module and all inside it, from the outside to the inside; one that is shared comes again.
+
+    torch's `modules()` takes several times as long, which one query to a small model would notice.
+    """
+    found = [model]
+    for module in found:  # which grows meanwhile
+        yield module
+        if module._modules:
+            found += [child for child in module._modules.values() if child is not None]
 
 
 def rough_length(obj: Any) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from simlearn.embeddings import Embeddings
 from simlearn.encoders import Encoder
-from simlearn.encoding import encode_in_batches, evaluating
+from simlearn.encoding import encode_in_batches, evaluating, modules_of
 from simlearn.files import LoadError
 from simlearn.heads import EncoderHead
 from simlearn.models.encoded_objects import EncodedObjects
@@ -66,9 +66,9 @@ class SimilarityModel(nn.Module):
 
     def tower(self, role: str = "query") -> Tower:
         """The tower of a role; the same for both where the model is symmetric."""
-        encoders = {name: self.encoders[name] for name in self.plan.encoders}
-        head = self.heads[role if role in self.heads else "query"]
-        return Tower(self.plan[role], encoders, head)  # type: ignore[arg-type]
+        heads: Any = self.heads._modules
+        encoders: Any = self.encoders._modules
+        return Tower(self.plan[role], encoders, heads[role if role in heads else "query"])
 
     @property
     def embedding_size(self) -> int:
@@ -85,7 +85,11 @@ class SimilarityModel(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are; the CPU for a model without any."""
-        return next((tensor.device for tensor in chain(self.parameters(), self.buffers())), torch.device("cpu"))
+        for module in modules_of(self):
+            for tensor in chain(module._parameters.values(), module._buffers.values()):
+                if tensor is not None:
+                    return tensor.device
+        return torch.device("cpu")
 
     def forward(self, inputs: Inputs, role: str = "query") -> Tensor:
         """Embeddings (N, D) or (N, M, D) of collated inputs, with gradients."""
@@ -174,10 +178,11 @@ class SimilarityModel(nn.Module):
         if not objects:
             return tower.embeddings_of_nothing()
         collate, device = tower.collator(), self.device
+        on_cpu = device.type == "cpu"  # which is where batches are made
         with evaluating(self), torch.no_grad():
             return encode_in_batches(
                 objects,
-                lambda batch: tower.embed(collate(batch).to(device)),
+                lambda batch: tower.embed(collate(batch) if on_cpu else collate(batch).to(device)),
                 batch_size=batch_size,
                 progress="Encoding" if show_progress else None,
             )

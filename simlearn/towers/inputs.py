@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from simlearn import meta as columns
+from simlearn.encoding import modules_of
 from simlearn.meta import Meta
 
 
@@ -76,12 +77,23 @@ def move(features: Any, device: torch.device | str, non_blocking: bool = False) 
 
 def cast(features: Any, weights: nn.Module) -> Any:
     """Give floating-point features the dtype of the module that reads them: half-precision weights take no other."""
-    dtype = next((p.dtype for p in weights.parameters() if p.is_floating_point()), None)
+    dtype = _float_dtype(weights)
     if dtype is None:
         return features
-    return _map(
-        features, lambda leaf: leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
-    )
+
+    def as_read(leaf: Any) -> Any:
+        return leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+
+    return as_read(features) if isinstance(features, Tensor) else _map(features, as_read)
+
+
+def _float_dtype(weights: nn.Module) -> torch.dtype | None:
+    """Of the first floating-point parameter; None where there is none."""
+    for module in modules_of(weights):
+        for parameter in module._parameters.values():
+            if parameter is not None and parameter.is_floating_point():
+                return parameter.dtype
+    return None
 
 
 def _map(features: Any, change: Callable[[Any], Any]) -> Any:
