@@ -56,7 +56,8 @@ class KnownLogQ:
         if missing := int((self._ids[place] != ids).sum()):
             raise ValueError(
                 f"document_log_q tells nothing of {missing} of the {len(ids)} documents of a batch; give the count or "
-                "probability of every document, under the names that the loader's ids give them, or 'count'"
+                "probability of every document, under the names that the loader's ids give them, or 'count'; objects "
+                "whose content has no key need such names"
             )
         return self._log_q[place]
 
