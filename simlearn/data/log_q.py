@@ -41,6 +41,23 @@ class KnownLogQ:
         return cls(*torch.unique(ids, return_counts=True))
 
     @classmethod
+    def of_column(cls, ids: Tensor, counts: Tensor) -> KnownLogQ:
+        """Of the ids (L,) of the documents of all samples, with repetitions, and what each row tells of them (L,).
+
+        Raises:
+            ValueError: for another number of counts, and where rows tell different things of one document.
+        """
+        if len(ids) != len(counts):
+            raise ValueError(f"document_log_q tells of {len(counts)} documents, and the data has {len(ids)}")
+        distinct, of = torch.unique(ids, return_inverse=True)
+        first = counts.new_zeros(len(distinct)).scatter_(0, of, counts)
+        if not torch.equal(first[of], counts):
+            raise ValueError(
+                "document_log_q tells different things of one document; give each the same in all its rows"
+            )
+        return cls(distinct, first)
+
+    @classmethod
     def of_counts(cls, counts: Mapping[Hashable, float]) -> KnownLogQ:
         """Of counts or probabilities by the documents' names, as the loader's `obj_b_id` gives them."""
         ids = ids_of_names(counts, "document_log_q")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from simlearn.data.log_q import KnownLogQ, LogQSource
 from simlearn.data.samplers import BatchSamplerBatches, EpochPlan, RandomBatches, SamplerBatches
 from simlearn.data.shards import ShardedDataset
 from simlearn.data.share import chunks
-from simlearn.data.sources import ColumnSpec, MapSource, SampleReader, StreamSource, source_of
+from simlearn.data.sources import ColumnSpec, MapSource, SampleReader, StreamSource, read, source_of
 from simlearn.relations import RelationKind
 
 _WORKER_OPTIONS = frozenset(
@@ -59,8 +60,9 @@ class SimilarityDataLoader:
             sample, in a stream on the first two alone. Ids, and what is known to be similar, are those of the query as
             it was. It runs in the loader's workers, which need to pickle it.
         document_log_q: how often documents are drawn into a batch, for losses with `log_q`: `"count"` counts them in
-            one pass over the data or the files; or counts or probabilities by the documents' names; or a function of
-            their ids, such as `StreamedLogQ()` for a stream.
+            one pass over the data or the files; another text names the column of the rows that tells it (of a ranking,
+            of each document); or counts or probabilities by the documents' names; or a function of their ids, such as
+            `StreamedLogQ()` for a stream. Counts and probabilities are brought to a sum of 1.
         key: turns groups, subgroups or labels into stable names; subclasses call it after what it is for.
         columns: which column of a row is which argument of a sample; subclasses have an argument for each.
         **worker_options: `num_workers`, `pin_memory`, `timeout`, `worker_init_fn`, `multiprocessing_context`,
@@ -86,7 +88,7 @@ class SimilarityDataLoader:
         sharded: bool = False,
         dataset_version: str | None = None,
         query_transform: Callable[[Any, int], Any] | None = None,
-        document_log_q: Literal["count"] | Mapping[Hashable, float] | LogQSource | None = None,
+        document_log_q: str | Mapping[Hashable, float] | LogQSource | None = None,
         key: Key | None = None,
         columns: Mapping[str, ColumnSpec | None] | None = None,
         **worker_options: Any,
@@ -109,7 +111,9 @@ class SimilarityDataLoader:
         self.kind = self.kind_class(key)
         reader = SampleReader(self.kind, named)
         if isinstance(dataset, (str, Path)):
-            dataset = ShardedDataset(dataset, reader.names, seed=seed)
+            told = [document_log_q] if isinstance(document_log_q, str) and document_log_q != "count" else []
+            columns_read = None if reader.names is None else [*reader.names, *told]
+            dataset = ShardedDataset(dataset, columns_read, seed=seed)
         self.shards = dataset if isinstance(dataset, ShardedDataset) else None
         """The files that it reads; None for other data."""
         self.source: MapSource | StreamSource = source_of(dataset, reader)
@@ -133,12 +137,12 @@ class SimilarityDataLoader:
             raise TypeError(f"query_transform must be a function of a query and a seed, got {query_transform!r:.80}")
         if isinstance(document_log_q, Mapping):
             document_log_q = KnownLogQ.of_counts(document_log_q)
-        if not (document_log_q is None or document_log_q == "count" or callable(document_log_q)):
+        if not (document_log_q is None or isinstance(document_log_q, str) or callable(document_log_q)):
             raise ValueError(
-                f"document_log_q must be 'count', counts by the documents' names, or a function of ids, got "
-                f"{document_log_q!r:.80}"
+                f"document_log_q must be 'count', the name of a column, counts by the documents' names, or a function "
+                f"of ids, got {document_log_q!r:.80}"
             )
-        if document_log_q == "count" and isinstance(self.source, StreamSource) and self.shards is None:
+        if isinstance(document_log_q, str) and isinstance(self.source, StreamSource) and self.shards is None:
             raise ValueError("a stream is not counted beforehand; give document_log_q=StreamedLogQ()")
         self._log_q: Any = document_log_q
         self.seed = seed
@@ -171,12 +175,20 @@ class SimilarityDataLoader:
         """
         if self._log_q == "count":
             return KnownLogQ.of_ids(self._document_ids() if ids is None else ids)
+        if isinstance(self._log_q, str):
+            return KnownLogQ.of_column(self._document_ids() if ids is None else ids, self._told(self._log_q))
         found: LogQSource | None = self._log_q
         return found
 
     def _document_ids(self) -> Tensor:
         runs = chunks(self.source, _COUNTED)
         return torch.cat([as_tensor(self.kind.document_ids(self.kind.ids(samples))) for samples in runs])
+
+    def _told(self, column: str) -> Tensor:
+        """A column of all rows, end to end where it is one of lists."""
+        values = (read(row, column) for row in self.source.rows())
+        numbers = chain.from_iterable(map(list, values)) if self.kind.has_candidates else values
+        return torch.tensor(list(numbers), dtype=torch.float64)
 
     def epoch_plan(self, training: bool) -> EpochPlan | None:
         """What plans the batches of an epoch; None for a stream."""

@@ -121,7 +121,7 @@ class MapSource(Dataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         """All samples in order. Without it, Python would take an IndexError of the data set for its end."""
-        return map(self.reader, self._all_rows())
+        return map(self.reader, self.rows())
 
     def values(self, argument: str) -> Iterable[Any]:
         """One argument of all samples, reading no more than that where the data has columns."""
@@ -133,9 +133,10 @@ class MapSource(Dataset[Any]):
             if spec in getattr(self.data, "column_names", ()):
                 whole: Iterable[Any] = self.data[spec][:]
                 return whole
-        return (self.reader.value(row, argument) for row in self._all_rows())
+        return (self.reader.value(row, argument) for row in self.rows())
 
-    def _all_rows(self) -> Iterator[Any]:
+    def rows(self) -> Iterator[Any]:
+        """What the data set holds, in order, before samples are made of it."""
         # One after the other where nothing is gained by more: whoever stops early should not have read ahead.
         for run in chunks(range(len(self.data)), _RUN if self._reads_many else 1):
             yield from self._rows(run)
@@ -165,11 +166,15 @@ class StreamSource:
         self.reader = reader
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self.reader, self.data)
+        return map(self.reader, self.rows())
+
+    def rows(self) -> Iterator[Any]:
+        """What the stream gives, before samples are made of it."""
+        return iter(self.data)
 
     def values(self, argument: str) -> Iterable[Any]:
         """One argument of all samples."""
-        return (self.reader.value(row, argument) for row in self.data)
+        return (self.reader.value(row, argument) for row in self.rows())
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the stream which epoch comes next, where it wants to know."""

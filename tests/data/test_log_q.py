@@ -16,6 +16,7 @@ from simlearn import (
     IntervalLogQ,
     MultipleNegativesRankingLoss,
     PairsSimilarityDataLoader,
+    RankingSimilarityDataLoader,
     StreamedLogQ,
     TrainableModel,
     fit,
@@ -50,6 +51,25 @@ def test_told_by_name() -> None:
     assert log_q(relation.document_ids[:2]).exp().tolist() == pytest.approx([0.75, 0.25])
     with pytest.raises(ValueError, match="tells nothing of 4 of the 8 documents of a batch; give the count"):
         log_q(relation.document_ids)
+
+
+def test_told_by_a_column() -> None:
+    rows = [{**row, "often": 3.0 if row["id"] == "d0" else 1.0} for row in ROWS]
+    log_q, ids = loader_of(rows, document_log_q="often").log_q(), next(iter(loader_of())).relation.document_ids
+    assert log_q is not None and ids is not None
+    assert log_q(ids[:2]).exp().tolist() == pytest.approx([3 / 11, 1 / 11]), (
+        "nine documents, one of them thrice as often"
+    )
+    rows[5]["often"] = 2.0
+    with pytest.raises(ValueError, match="different things of one document"):
+        loader_of(rows, document_log_q="often").log_q()
+    with pytest.raises(KeyError, match="no column 'seldom'"):
+        loader_of(rows, document_log_q="seldom").log_q()
+    ranking = {"query": "a", "documents": ["b", "c"], "relevances": [1, 0], "often": [1, 3]}
+    names = {"query": "query", "documents": "documents", "relevances": "relevances"}
+    loader = RankingSimilarityDataLoader([ranking], 1, **names, document_log_q="often")
+    told, own = loader.log_q(), next(iter(loader)).relation.document_ids
+    assert told is not None and own is not None and told(own).exp().tolist() == pytest.approx([0.25, 0.75])
 
 
 def zipf(count: int, draws: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -155,7 +175,11 @@ def test_a_loss_that_nobody_tells_is_refused_before_the_first_step() -> None:
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [("counted", "must be 'count'"), ({"a": 0}, "finite numbers above 0"), ({}, "finite numbers above 0")],
+    [
+        (7, "must be 'count', the name of a column"),
+        ({"a": 0}, "finite numbers above 0"),
+        ({}, "finite numbers above 0"),
+    ],
 )
 def test_bad_sources(given: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
