@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import random
+import math
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from typing import Final, Literal
 
-_TOKEN = re.compile(r"\S+")
+_SPACES = re.compile(r"(\s+)")
+_NUMBERS = struct.Struct("<8Q")
+"""What a hash of 64 bytes tells: a number for each of eight tokens."""
 
 _ROWS: Final = {
     "qwerty": ("qwertyuiop", "asdfghjkl", "zxcvbnm"),
@@ -21,6 +24,9 @@ _SHIFTS: Final = (0.0, 0.25, 0.75)
 
 Operation = Literal["substitute", "delete", "transpose"]
 OPERATIONS: Final[tuple[Operation, ...]] = ("substitute", "delete", "transpose")
+_DELETE, _TRANSPOSE = 1, 2
+_BELOW_1: Final = 1 - 2.0**-40
+"""Keeps a quotient from being rounded up to 1."""
 
 
 class KeyboardTypos:
@@ -41,7 +47,8 @@ class KeyboardTypos:
             but for tokens that nothing can change.
 
     Raises:
-        ValueError: for a probability outside [0, 1], shares that are negative or all 0, and names that are not known.
+        ValueError: for a probability outside [0, 1], shares that are negative, all 0 or not finite, and names that are
+            not known.
 
     >>> typos = KeyboardTypos(1.0)
     >>> typos("red spoon", seed=1) == typos("red spoon", seed=1) != "red spoon"
@@ -60,8 +67,8 @@ class KeyboardTypos:
             raise ValueError(f"probability must be from 0 to 1, got {probability}")
         if unknown := sorted(set(shares) - set(OPERATIONS)):
             raise ValueError(f"mix names {unknown}; the operations are {', '.join(OPERATIONS)}")
-        if not shares or min(shares.values()) < 0 or sum(shares.values()) <= 0:
-            raise ValueError(f"the shares of mix must be 0 or more, and not all 0, got {shares}")
+        if not all(share >= 0 for share in shares.values()) or not 0 < sum(shares.values()) < math.inf:
+            raise ValueError(f"the shares of mix must be finite numbers of 0 or more, and not all 0, got {shares}")
         if layout not in _ROWS:
             raise ValueError(f"layout must be one of {', '.join(_ROWS)}, got {layout!r}")
         self.probability = probability
@@ -77,52 +84,76 @@ class KeyboardTypos:
             raise TypeError(f"KeyboardTypos reads texts, got a {type(text).__name__}")
         if not self.probability:
             return text
-        told = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, salt=(seed % 2**64).to_bytes(8, "little"))
-        draw = random.Random(int.from_bytes(told.digest(), "little"))
-        return _TOKEN.sub(lambda found: self._token(found[0], draw), text)
+        hashed = blake2b(text.encode("utf-8", "surrogatepass"), salt=(seed % 2**64).to_bytes(8, "little")).digest()
+        parts = _SPACES.split(text)  # tokens at even places; the first and the last may be empty
+        numbers = _NUMBERS.unpack(hashed)
+        for place in range(0, len(parts), 2):
+            number = (place >> 1) % len(numbers)
+            if place and not number:
+                hashed = blake2b(hashed).digest()
+                numbers = _NUMBERS.unpack(hashed)
+            drawn = (numbers[number] >> 11) * 2.0**-53  # below 1
+            if drawn < self.probability and len(parts[place]) > 1:
+                parts[place] = self._hit(parts[place], drawn / self.probability)
+        return "".join(parts)
 
     def __repr__(self) -> str:
         return f"KeyboardTypos({self.probability}, {self.mix}, {self.layout!r}, no_ops={self.no_ops})"
 
-    def _token(self, token: str, draw: random.Random) -> str:
-        if len(token) < 2 or draw.random() >= self.probability:
-            return token
-        if self.no_ops:
-            operation = OPERATIONS[self._drawn(self._bounds, draw)]
-            return self._apply(token, operation, range(len(token) - (operation == "transpose")), draw)
-        places = [self._places(token, operation) for operation in OPERATIONS]
-        bounds = list(accumulate(self.mix.get(o, 0.0) * bool(own) for o, own in zip(OPERATIONS, places, strict=True)))
-        if not bounds[-1]:
-            return token
-        number = self._drawn(bounds, draw)
-        return self._apply(token, OPERATIONS[number], places[number], draw)
+    def _hit(self, token: str, drawn: float) -> str:
+        """The token with one error, which a number from 0 to 1 draws: each choice takes a part of it, and leaves one.
 
-    @staticmethod
-    def _drawn(bounds: list[float], draw: random.Random) -> int:
-        at = draw.random() * bounds[-1]
-        return next(number for number, bound in enumerate(bounds) if at < bound)
+        First tried is what most often changes the token, without looking for all that does. Where it changes nothing,
+        the choice is made again among what would: so each of those is as likely as if there were no other.
+        """
+        operation, drawn = _choose(self._bounds, drawn)
+        changed, drawn = self._apply(token, operation, range(len(token) - (operation == _TRANSPOSE)), drawn)
+        if self.no_ops or changed != token:
+            return changed
+        places = [self._places(token, one) for one in range(len(OPERATIONS))]
+        if not places[operation]:
+            shares = [self.mix.get(one, 0.0) * bool(own) for one, own in zip(OPERATIONS, places, strict=True)]
+            if not any(shares):
+                return token
+            operation, drawn = _choose(list(accumulate(shares)), drawn)
+        return self._apply(token, operation, places[operation], drawn)[0]
 
-    def _places(self, token: str, operation: Operation) -> list[int]:
+    def _places(self, token: str, operation: int) -> list[int]:
         """Where an operation changes a token."""
-        if operation == "delete":
+        if operation == _DELETE:
             return list(range(len(token)))
-        if operation == "transpose":
+        if operation == _TRANSPOSE:
             return [place for place in range(len(token) - 1) if token[place] != token[place + 1]]
         return [place for place, character in enumerate(token) if character.lower() in self._neighbours]
 
-    def _apply(self, token: str, operation: Operation, places: Sequence[int], draw: random.Random) -> str:
-        place = draw.choice(places)
-        if operation == "delete":
-            return token[:place] + token[place + 1 :]
-        if operation == "transpose":
-            return token[:place] + token[place + 1] + token[place] + token[place + 2 :]
-        near = self._neighbours.get(token[place].lower())
+    def _apply(self, token: str, operation: int, places: Sequence[int], drawn: float) -> tuple[str, float]:
+        """The token after an operation at one of some places, and what is left of the number that chose it."""
+        drawn *= len(places)
+        nth = int(drawn)
+        place, drawn = places[nth], drawn - nth
+        if operation == _DELETE:
+            return token[:place] + token[place + 1 :], drawn
+        if operation == _TRANSPOSE:
+            return token[:place] + token[place + 1] + token[place] + token[place + 2 :], drawn
+        character = token[place]
+        near = self._neighbours.get(character.lower())
         if near is None:
-            return token
-        if self.no_ops and token[place].lower() == "m":
+            return token, drawn
+        if self.no_ops and character.lower() == "m":
             near += "m"  # as qdrl's list of keys has it
-        slip = draw.choice(near)
-        return token[:place] + (slip.upper() if token[place].isupper() else slip) + token[place + 1 :]
+        slip = near[int(drawn * len(near))]
+        return token[:place] + (slip.upper() if character.isupper() else slip) + token[place + 1 :], drawn
+
+
+def _choose(bounds: Sequence[float], drawn: float) -> tuple[int, float]:
+    """The number of the share that a number from 0 to 1 falls into, and where within it: another such number."""
+    at = drawn * bounds[-1]
+    low = 0.0
+    for number, bound in enumerate(bounds):
+        if at < bound:
+            return number, (at - low) / (bound - low) * _BELOW_1
+        low = bound
+    return bounds.index(bounds[-1]), 0.0  # shares so small that the product was rounded up
 
 
 def neighbours(layout: str) -> dict[str, str]:

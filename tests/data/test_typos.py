@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import math
+import pickle
 import random
 import subprocess
 import sys
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -83,6 +86,55 @@ def test_shares_of_the_operations() -> None:
     assert lengths.count(7) / 4000 == pytest.approx(0.25, abs=0.03)
 
 
+def test_all_that_changes_a_token_is_equally_likely() -> None:
+    """Though places that change nothing are tried first: the digits and the doubled letters here."""
+    token, texts = "11aa2b", 12_000
+    seen = Counter(KeyboardTypos(0.5)(token, seed) for seed in range(texts))
+    expected: Counter[str] = Counter({token: 0.5})
+    near = neighbours("qwerty")
+    places = [place for place, letter in enumerate(token) if letter in near]
+    for place in places:
+        for slip in near[token[place]]:
+            expected[token[:place] + slip + token[place + 1 :]] += 0.25 / len(places) / len(near[token[place]])
+    for place in range(len(token)):
+        expected[token[:place] + token[place + 1 :]] += 0.125 / len(token)
+    swaps = [place for place in range(len(token) - 1) if token[place] != token[place + 1]]
+    for place in swaps:
+        expected[token[:place] + token[place + 1] + token[place] + token[place + 2 :]] += 0.125 / len(swaps)
+    assert set(seen) == set(expected)
+    surprise = sum((seen[text] - texts * share) ** 2 / (texts * share) for text, share in expected.items())
+    assert surprise < 1.8 * len(expected), "chi squared"
+
+
+def test_operations_that_a_token_cannot_have_go_to_the_others() -> None:
+    found = Counter(len(KeyboardTypos(1.0)("120", seed)) for seed in range(4000))
+    assert found[2] / 4000 == pytest.approx(0.5, abs=0.03), "deletions and swaps: digits have no neighbours"
+
+
+def test_errors_of_long_texts_are_independent() -> None:
+    text = " ".join(["spoon"] * 64)
+    hit = [[word != "spoon" for word in KeyboardTypos(0.5)(text, seed).split()] for seed in range(400)]
+    for place in range(64):
+        assert sum(row[place] for row in hit) / 400 == pytest.approx(0.5, abs=0.12)
+        together = sum(row[place] and row[(place + 8) % 64] for row in hit) / 400
+        assert together == pytest.approx(0.25, abs=0.12)
+
+
+def test_shares_too_small_for_a_product() -> None:
+    typos = KeyboardTypos(1.0, mix={"delete": 5e-324})
+    assert {len(typos("abcdef", seed)) for seed in range(50)} == {5}
+
+
+def test_spaces_stay_and_copies_do_the_same() -> None:
+    typos = KeyboardTypos(1.0)
+    text = "  red\t spoon\n of\u00a0wood "
+    copy = pickle.loads(pickle.dumps(typos))
+    for seed in range(20):
+        typed = typos(text, seed)
+        assert [c for c in typed if c.isspace()] == [c for c in text if c.isspace()]
+        assert copy(text, seed) == typed
+
+
 @pytest.mark.parametrize("layout", ["qwerty", "qwertz", "azerty"])
 def test_neighbours_are_mutual(layout: Any) -> None:
     near = neighbours(layout)
@@ -97,6 +149,10 @@ def test_neighbours_are_mutual(layout: Any) -> None:
         ({"probability": 0.5, "mix": {"insert": 1}}, "names \\['insert'\\]"),
         ({"probability": 0.5, "mix": {"delete": 0}}, "not all 0"),
         ({"probability": 0.5, "mix": {"delete": -1, "substitute": 2}}, "0 or more"),
+        ({"probability": 0.5, "mix": {"delete": math.nan, "substitute": 2}}, "finite numbers"),
+        ({"probability": 0.5, "mix": {"substitute": 2, "transpose": math.nan}}, "finite numbers"),
+        ({"probability": 0.5, "mix": {"delete": math.inf}}, "finite numbers"),
+        ({"probability": math.nan}, "from 0 to 1"),
         ({"probability": 0.5, "layout": "dvorak"}, "layout must be one of"),
     ],
 )
