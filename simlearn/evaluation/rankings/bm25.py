@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class BM25:
     Raises:
         ImportError: without the package `bm25s`.
         TypeError: for documents that are no texts, without `text`.
-        ValueError: for no documents, and for `k1` or `b` out of range.
+        ValueError: for no documents, documents without a single word, and for `k1` or `b` out of range.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class BM25:
         text: Callable[[Any], str] | None = None,
         parse: ParseRecord = text_of,
     ) -> None:
-        if k1 < 0 or not 0 <= b <= 1:
+        if not 0 <= k1 < math.inf or not 0 <= b <= 1:
             raise ValueError(f"k1 must be 0 or more and b from 0 to 1, got {k1} and {b}")
         try:
             import bm25s
@@ -57,8 +58,14 @@ class BM25:
         self.normalize: Normalizer = UnicodeFold() if normalize is None else normalize
         self._text = text
         self.ids, documents = named(corpus, "documents", parse)
+        words = [self._words(one) for one in documents]
+        if not any(words):
+            raise ValueError(
+                f"none of the {len(words)} documents has a word, so nothing can be found; the first one is "
+                f"{documents[0]!r:.80}: check the corpus, and what text= and normalize= make of it"
+            )
         self._index = bm25s.BM25(k1=k1, b=b)
-        self._index.index([self._words(one) for one in documents], show_progress=False)
+        self._index.index(words, show_progress=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,7 +73,7 @@ class BM25:
     def search(self, queries: Sequence[Any], k: int) -> list[list[Hashable]]:
         """The ids of at most k documents for each of N queries, best first; of equal ones the first in the corpus.
 
-        Documents without any word of the query are not found.
+        Documents without any word of the query are not found, and nothing is for a query without words.
 
         Raises:
             ValueError: for a k below 1.

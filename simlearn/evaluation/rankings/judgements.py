@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,34 @@ def sampled_rows(judgements: Judgements, document_ids: Sequence[Hashable], count
     return sorted([*drawn, *(row for row, one in enumerate(document_ids) if one in judged)])
 
 
+def refuse_other_types(kind: str, judged: Iterable[Hashable], given: Sequence[Hashable]) -> None:
+    """Refuse judged ids of which none is given, or that are given as another type: they would count as never found.
+
+    Args:
+        kind: what the ids are of, for the message.
+        judged: the ids that are judged, each once.
+        given: the ids that there are.
+
+    Raises:
+        ValueError: telling one of each.
+    """
+    known = set(given)
+    absent = [one for one in judged if one not in known]
+    matches = any(one in known for one in judged)
+    if not absent:
+        return
+    as_text = {str(one): one for one in absent}
+    twin = next((one for one in given if str(one) in as_text and type(one) is not type(as_text[str(one)])), None)
+    if matches and twin is None:
+        return
+    one, other = (absent[0], given[0]) if twin is None else (as_text[str(twin)], twin)
+    raise ValueError(
+        f"qrels judge {len(absent)} {kind} that are not among the {len(given)} {kind} given, for instance {one!r} (a "
+        f"{type(one).__name__}); the {kind} have ids such as {other!r} (a {type(other).__name__}): "
+        + ("give ids of one type" if type(one) is not type(other) else "none is judged, so give judgements of these")
+    )
+
+
 @dataclass(frozen=True)
 class Judged:
     """Judgements by row, for those queries that have a relevant document.
@@ -110,7 +138,8 @@ class Judged:
             missing: `"error"`, `"count"` or `"drop"`; see `RetrievalEvaluator`.
 
         Raises:
-            ValueError: for ids that are missing where that is an error, and when no query has a relevant document.
+            ValueError: for ids that are missing where that is an error, for ids of another type, and when no query has
+                a relevant document.
         """
         if missing not in ("error", "count", "drop"):
             raise ValueError(f"missing must be 'error', 'count' or 'drop', got {missing!r}")
@@ -127,6 +156,8 @@ class Judged:
                         f"{ids[0]!r} (a {type(ids[0]).__name__}, the {kind} have ids such as {given[0]!r}); add them, "
                         "or pass missing='count' (never found) or missing='drop'"
                     )
+        refuse_other_types("queries", qrels, query_ids)
+        refuse_other_types("documents", dict.fromkeys(one for judged in qrels.values() for one in judged), document_ids)
         beyond: dict[Any, int] = {}
         searched, documents, grades = [], [], []
         for row, query in enumerate(query_ids):

@@ -13,7 +13,7 @@ from torch import Tensor
 from simlearn.evaluation.base_evaluator import BaseEvaluator
 from simlearn.evaluation.encode import Encode, ObjectSet, samples_of
 from simlearn.evaluation.rankings.files import ParseRecord, read_run, text_of
-from simlearn.evaluation.rankings.judgements import judgements_of, named
+from simlearn.evaluation.rankings.judgements import judgements_of, named, refuse_other_types
 from simlearn.evaluation.rankings.ranking import Qrels
 from simlearn.evaluation.rankings.registry import retrieval_metrics
 from simlearn.evaluation.rankings.searching import Score
@@ -114,7 +114,8 @@ class RerankingEvaluator(BaseEvaluator):
             **options: as for the class.
 
         Raises:
-            ValueError: for candidates that are not in the corpus, or queries that are not there.
+            ValueError: for candidates that are not in the corpus, queries that are not there, and judged ids of another
+                type.
         """
         if missing not in ("drop", "count"):
             raise ValueError(f"missing must be 'drop' or 'count', got {missing!r}")
@@ -123,6 +124,9 @@ class RerankingEvaluator(BaseEvaluator):
         asked, known = dict(zip(query_ids, objects, strict=True)), dict(zip(document_ids, documents, strict=True))
         grades = judgements_of(qrels, query_ids).grades
         run = read_run(candidates) if isinstance(candidates, (str, Path)) else candidates
+        refuse_other_types(
+            "documents", dict.fromkeys(one for judged in grades.values() for one in judged), document_ids
+        )
         samples: list[SimilarityRankingSample] = []
         out_of_reach: list[list[float]] = []
         for query, found in run.items():

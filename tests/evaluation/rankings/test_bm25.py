@@ -68,7 +68,21 @@ def test_fields_and_normalisers() -> None:
         BM25(corpus)
 
 
-@pytest.mark.parametrize("options", [{"k1": -1}, {"b": 2}])
+@pytest.mark.parametrize("corpus", [["", " "], {"a": "?!", "b": "..."}])
+def test_a_corpus_without_a_word(corpus: Any) -> None:
+    with pytest.raises(ValueError, match="none of the 2 documents has a word.*check the corpus"):
+        BM25(corpus)
+
+
+def test_queries_and_documents_without_words() -> None:
+    bm25 = BM25(["", "red spoon", "?!"])
+    assert bm25.search(["", "?!", "  ", "spoon"], 2) == [[], [], [], [1]]
+    assert bm25.scores(["?!"], 2) == [{}]
+    evaluator = RetrievalEvaluator(["?!", "red"], ["", "red spoon", "?!"], [[2], [1]], metrics=["mrr"])
+    assert evaluate(evaluator, search=bm25.search)["mrr"] == 0.5
+
+
+@pytest.mark.parametrize("options", [{"k1": -1}, {"b": 2}, {"k1": math.nan}, {"b": math.nan}, {"k1": math.inf}])
 def test_bad_options(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="k1 must be 0 or more"):
         BM25(CORPUS, **options)

@@ -106,6 +106,21 @@ def test_equal_objects_are_encoded_once_and_counted() -> None:
     )
 
 
+@pytest.mark.parametrize("missing", ["count", "drop"])
+def test_judged_ids_of_another_type(missing: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"judge 2 documents .* '1' \(a str\); .* as 1 \(a int\): give ids of one type"
+    ):
+        RetrievalEvaluator(["a"], ["b", "c"], {0: ["0x", "1"]}, missing=missing)
+    with pytest.raises(ValueError, match=r"judge 1 documents .* 1 \(a int\); .* as '1' \(a str\)"):
+        RetrievalEvaluator({"q": "a"}, {"1": "b", "2": "c"}, {"q": [1, "2"]}, missing=missing)
+    with pytest.raises(ValueError, match=r"judge 1 queries .* '0' \(a str\); .* as 0 \(a int\)"):
+        RetrievalEvaluator(["a", "b"], ["c"], {"0": [0], 1: [0]}, missing=missing)
+    with pytest.raises(ValueError, match=r"'x' \(a str\); .* as '1' \(a str\): none is judged"):
+        RetrievalEvaluator({"q": "a"}, {"1": "b"}, {"q": ["x"]}, missing=missing)
+    assert RetrievalEvaluator(["a"], ["b", "c"], [[np.int64(1), np.int64(7), "gone"]], missing=missing)
+
+
 def test_missing_documents() -> None:
     qrels = {0: {0: 1, "gone": 1}, 99: {1: 1}}
     with pytest.raises(ValueError, match=r"qrels judge 1 queries that are not among the 30 queries given, for .*99"):

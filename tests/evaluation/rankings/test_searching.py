@@ -228,5 +228,8 @@ def test_what_no_order_can_reach_may_count() -> None:
     assert any("relevant documents are not among the candidates and count as never found." in n for n in report.notes)
     with pytest.raises(ValueError, match="missing must be 'drop' or 'count'"):
         RerankingEvaluator.from_run(QUERIES, CORPUS, candidates, QRELS, missing="error")  # type: ignore[arg-type]
+    by_number = {query: {int(one[1:]): grade for one, grade in judged.items()} for query, judged in QRELS.items()}
+    with pytest.raises(ValueError, match=r"a int\).*a str\): give ids of one type"):
+        RerankingEvaluator.from_run(QUERIES, CORPUS, candidates, by_number, missing="count")
     with pytest.raises(ValueError, match="out_of_reach has 1 lists for 10 queries"):
         RerankingEvaluator(SAMPLES, out_of_reach=[[1.0]])
