@@ -165,19 +165,36 @@ class BatchCollator:
     transform: QueryTransform | None = None
     log_q: LogQSource | None = None
 
-    def __call__(self, samples: Sequence[Any], numbers: Sequence[int] | None = None) -> Batch:
-        """Collate N samples, which have these numbers in their data set, where they have any."""
+    def __call__(
+        self,
+        samples: Sequence[Any],
+        numbers: Sequence[int] | None = None,
+        places: Sequence[int] | None = None,
+        shard: int = 0,
+    ) -> Batch:
+        """Collate N samples.
+
+        Args:
+            samples: of this kind.
+            numbers: of the samples in their data set, where they have any.
+            places: of the samples in a stream, instead.
+            shard: the part of the stream that the places are counted in.
+        """
         raw = collate_samples(self.kind, samples)
         origins = None if numbers is None else origins_of(torch.tensor(numbers), torch.tensor(raw.counts))
         relation = with_log_q(replace(raw.relation, one_space=self.document is None), self.log_q)
         if self.check is not None:
             self.check(relation)
         if self.transform is not None:
-            raw = replace(raw, queries=self.transform(raw.queries, numbers))
+            if numbers is not None:
+                queries = self.transform(raw.queries, numbers)
+            else:
+                queries = self.transform(raw.queries, range(len(samples)) if places is None else places, shard)
+            raw = replace(raw, queries=queries)
         if self.document is not None:
             documents = self._collate(self.document, raw.documents, self.document_lookups)
-            queries = self._collate(self.query, raw.queries, self.query_lookups)
-            return Batch(queries, documents, relation, len(samples), origins)
+            own = self._collate(self.query, raw.queries, self.query_lookups)
+            return Batch(own, documents, relation, len(samples), origins)
         objects = raw.queries if self.kind.shared else raw.queries + raw.documents
         return Batch(self._collate(self.query, objects, self.query_lookups), None, relation, len(samples), origins)
 

@@ -19,11 +19,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from simlearn.data.batch import BatchCollator, SampleTable
 from simlearn.data.log_q import KnownLogQ
-from simlearn.data.query_transform import QueryTransform
+from simlearn.data.query_transform import QueryTransform, seeded
 from simlearn.data.samplers import Rows
+from simlearn.data.shard_batches import shard_batches
 from simlearn.data.share import Share
 from simlearn.data.sources import StreamSource
-from simlearn.data.streams import shard_batches, stream_batches
+from simlearn.data.streams import stream_batches
 
 if TYPE_CHECKING:
     from simlearn.data.similarity_data_loader import SimilarityDataLoader
@@ -139,7 +140,9 @@ class BoundLoader:
         recipe, source = self.recipe, self.recipe.source
         collate = self._of_this_epoch(self.collate)
         if recipe.query_transform is not None and self.share.training and isinstance(collate, BatchCollator):
-            collate = replace(collate, transform=QueryTransform(recipe.query_transform, recipe.seed, self._epoch))
+            collate = replace(
+                collate, transform=QueryTransform(seeded(recipe.query_transform), recipe.seed, self._epoch)
+            )
         options = {"collate_fn": collate, "generator": self._worker_seeds(), **recipe.worker_options}
         if isinstance(source, StreamSource):
             if recipe.shards is not None:

@@ -17,6 +17,7 @@ from simlearn.data.bound_loader import BoundLoader
 from simlearn.data.kinds import KINDS, Key, SampleKind
 from simlearn.data.kinds.sample_kind import as_tensor
 from simlearn.data.log_q import KnownLogQ, LogQSource
+from simlearn.data.query_transform import GivenTransform, seeded
 from simlearn.data.samplers import BatchSamplerBatches, EpochPlan, RandomBatches, SamplerBatches
 from simlearn.data.shards import ShardedDataset
 from simlearn.data.share import chunks
@@ -56,9 +57,11 @@ class SimilarityDataLoader:
         sharded: the stream gives each worker of each process its own samples. Otherwise it must give all of them the
             same ones in the same order, and they are split here.
         query_transform: changes each query (or object of a group) in training, anew in every epoch: a function of the
-            query and a seed, such as `KeyboardTypos(0.3)`. The seed depends on `seed`, the epoch and the number of the
-            sample, in a stream on the first two alone. Ids, and what is known to be similar, are those of the query as
-            it was. It runs in the loader's workers, which need to pickle it.
+            query and a seed, such as `KeyboardTypos(0.3)`, or of the query alone. The seed goes to a parameter called
+            `seed`, or to a second one without a default. It depends on `seed`, the epoch and the number of the sample,
+            in a stream on its place there (with `sharded=True`, on its place in what one worker reads). Ids, and what
+            is known to be similar, are those of the query as it was. It runs in the loader's workers, which need to
+            pickle it. Vectors of changed queries are not kept: a frozen encoder that reads them must not be cached.
         document_log_q: how often documents are drawn into a batch, for losses with `log_q`: `"count"` counts them in
             one pass over the data or the files; another text names the column of the rows that tells it (of a ranking,
             of each document); or counts or probabilities by the documents' names; or a function of their ids, such as
@@ -87,7 +90,7 @@ class SimilarityDataLoader:
         seed: int = 0,
         sharded: bool = False,
         dataset_version: str | None = None,
-        query_transform: Callable[[Any, int], Any] | None = None,
+        query_transform: GivenTransform | None = None,
         document_log_q: str | Mapping[Hashable, float] | LogQSource | None = None,
         key: Key | None = None,
         columns: Mapping[str, ColumnSpec | None] | None = None,
@@ -133,8 +136,8 @@ class SimilarityDataLoader:
         self.sampler = sampler
         self.batch_sampler = batch_sampler
         self.drop_last = drop_last
-        if query_transform is not None and not callable(query_transform):
-            raise TypeError(f"query_transform must be a function of a query and a seed, got {query_transform!r:.80}")
+        if query_transform is not None:
+            seeded(query_transform)  # refuses what cannot be called so now, not in a worker
         if isinstance(document_log_q, Mapping):
             document_log_q = KnownLogQ.of_counts(document_log_q)
         if not (document_log_q is None or isinstance(document_log_q, str) or callable(document_log_q)):

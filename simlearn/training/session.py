@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from simlearn.cache import CacheConfig, EmbeddingCache
+from simlearn.cache.changed_queries import refuse_changed_queries
 from simlearn.data import Batch, BatchCollator, BoundLoader, SampleTable, SimilarityDataLoader
 from simlearn.data.kinds.sample_kind import as_tensor
 from simlearn.embeddings import Embeddings
@@ -71,6 +72,8 @@ class Session:
         """
         loader = self.loaders[stage]
         if self.cache is not None and self.cache.keeps_anything:
+            if stage is TrainStage.TRAIN:
+                refuse_changed_queries(self.cache, loader)
             check = self.loss.relation_check(stage is TrainStage.TRAIN)
             table = self.cache.fill(loader, check, progress=progress)
             if table is not None:

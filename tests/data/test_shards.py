@@ -34,8 +34,8 @@ from simlearn import (
     fit,
 )
 from simlearn.data.bound_loader import BoundLoader
+from simlearn.data.shard_batches import _Ranges
 from simlearn.data.share import Share
-from simlearn.data.streams import _Ranges
 
 SIZES = (23, 0, 7, 31, 1)
 ENDS = ("parquet", "csv", "jsonl", "jsonl.gz")
