@@ -51,6 +51,7 @@ from .evaluation import Ranking as Ranking
 from .evaluation import RerankingEvaluator as RerankingEvaluator
 from .evaluation import RetrievalEvaluator as RetrievalEvaluator
 from .evaluation import evaluate as evaluate
+from .evaluation import export_projector as export_projector
 from .evaluation import read_qdrl as read_qdrl
 from .evaluation.health import Health as Health
 from .evaluation.quaterion.modules import BaseMetric as BaseMetric
@@ -73,7 +74,6 @@ from .heads import WideningHead as WideningHead
 from .inspection import DataReport as DataReport
 from .inspection import Look as Look
 from .inspection import examine as examine
-from .inspection import export_projector as export_projector
 from .inspection import look_at as look_at
 from .losses import AnglELoss as AnglELoss
 from .losses import ArcFaceLoss as ArcFaceLoss
@@ -132,6 +132,7 @@ from .towers import Field as Field
 from .towers import Fields as Fields
 from .towers import TwoTower as TwoTower
 from .training import BestWeights as BestWeights
+from .training import EmbeddingProjector as EmbeddingProjector
 from .training import RefreshNegatives as RefreshNegatives
 from .training import SpaceHealth as SpaceHealth
 from .training import Trainable as Trainable

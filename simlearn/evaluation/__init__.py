@@ -25,6 +25,7 @@ from simlearn.evaluation.rankings.registry import (
 from simlearn.evaluation.rankings.reranking_evaluator import RerankingEvaluator
 from simlearn.evaluation.rankings.retrieval_evaluator import RetrievalEvaluator
 from simlearn.evaluation.reports.comparison import Change, Comparison
+from simlearn.evaluation.reports.projector import export_projector
 from simlearn.evaluation.reports.report import Estimate, EvaluationReport
 from simlearn.evaluation.statistics.statistic import MeanStatistic, Statistic
 
@@ -55,6 +56,7 @@ __all__ = [
     "Statistic",
     "cluster_agreement",
     "evaluate",
+    "export_projector",
     "k_means",
     "knn_accuracy",
     "metric_names",

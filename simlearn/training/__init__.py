@@ -1,6 +1,7 @@
 """Training: the only room that knows Lightning."""
 
 from simlearn.training.callbacks import BestWeights, FitProgressBar
+from simlearn.training.embedding_projector import EmbeddingProjector
 from simlearn.training.fitting import fit, trainer_defaults
 from simlearn.training.refreshed_negatives import RefreshNegatives
 from simlearn.training.space_health import SpaceHealth
@@ -10,6 +11,7 @@ from simlearn.training.trainable_model import TrainableModel
 
 __all__ = [
     "BestWeights",
+    "EmbeddingProjector",
     "FitProgressBar",
     "RefreshNegatives",
     "SpaceHealth",

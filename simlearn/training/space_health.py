@@ -183,7 +183,7 @@ class SpaceHealth(Callback):
             return None
         queries, documents, relation = compared
         rows = _spread_rows(len(queries), max(1, self.sample // world_size()))
-        sampled = _pooled(queries.take(rows.to(queries.device)))
+        sampled = pooled(queries.take(rows.to(queries.device)))
         first, second = _similar(sampled, documents, relation, rows)
         sampled = gather(sampled)
         pairs: tuple[Tensor, Tensor] | None = None
@@ -218,7 +218,7 @@ def _spread_rows(count: int, most: int) -> Tensor:
     return torch.linspace(0, count - 1, min(count, most)).round().long() if count else torch.empty(0, dtype=torch.long)
 
 
-def _pooled(embeddings: Embeddings) -> Tensor:
+def pooled(embeddings: Embeddings) -> Tensor:
     """(N, D): of many vectors an object their mean."""
     values = embeddings.values.float()
     if not embeddings.is_multi_vector:
@@ -240,4 +240,4 @@ def _similar(sampled: Tensor, documents: Embeddings, relation: Relation, rows: T
         at = torch.cat([tile.indices for tile in tiles]) if tiles else rows
         if whole and tiles:
             has, at = has[rows], at[rows]
-    return sampled[has.to(sampled.device)], _pooled(documents.take(at[has].to(documents.device)))
+    return sampled[has.to(sampled.device)], pooled(documents.take(at[has].to(documents.device)))

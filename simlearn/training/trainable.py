@@ -156,6 +156,11 @@ class Trainable(pl.LightningModule):
             raise RuntimeError("there is no training data; call simlearn.fit(model, train_dataloader=...)")
         return self._session
 
+    @property
+    def evaluators(self) -> Mapping[str, BaseEvaluator]:
+        """What `configure_evaluators` has given to the running fit; none outside of one."""
+        return {} if self._evaluation is None else self._evaluation.evaluators
+
     def reads(self, stage: TrainStage) -> SimilarityDataLoader | None:
         """The user's loader of a stage; None where a fit has none, and outside of one."""
         return None if self._session is None else self._session.loaders.get(stage)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 _RUN = 4096
+_CONFIG = "projector_config.pbtxt"
 
 
 def export_projector(
@@ -61,8 +62,23 @@ def export_projector(
         '  metadata_path: "metadata.tsv"',
         "}",
     ]
-    (folder / "projector_config.pbtxt").write_text("\n".join(config) + "\n", encoding="utf-8")
+    (folder / _CONFIG).write_text("\n".join(config) + "\n", encoding="utf-8")
     return folder
+
+
+def list_projections(path: str | Path, folders: Sequence[Path]) -> None:
+    """Write a `projector_config.pbtxt` that names what is in several folders, in their order.
+
+    Args:
+        path: the folder to open with TensorBoard.
+        folders: folders below it that `export_projector` wrote.
+    """
+    told = []
+    for folder in folders:
+        below = json.dumps(folder.relative_to(path).as_posix(), ensure_ascii=False)[1:-1]
+        config = (folder / _CONFIG).read_text(encoding="utf-8")
+        told += [config.replace('_path: "', f'_path: "{below}/')]  # within a title, the quotation mark is escaped
+    (Path(path) / _CONFIG).write_text("".join(told), encoding="utf-8")
 
 
 def _cell(value: Any) -> str:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from simlearn.inspection.look import export_projector
+from simlearn.evaluation.reports.projector import export_projector, list_projections
 
 
 def test_the_files_are_what_the_projector_reads(tmp_path: Path) -> None:
@@ -22,6 +23,18 @@ def test_the_files_are_what_the_projector_reads(tmp_path: Path) -> None:
 def test_one_column_has_no_header(tmp_path: Path) -> None:
     export_projector(tmp_path, torch.ones(2, 3), ["a", {"b": 1}])
     assert (tmp_path / "metadata.tsv").read_text() == "a\n{'b': 1}\n"
+
+
+def test_several_are_named_in_one_file(tmp_path: Path) -> None:
+    title = 'a tensor_path: "b"'
+    folders = [export_projector(tmp_path / "all" / name, torch.ones(2, 3), ["a", "b"], title) for name in ("x", "y")]
+    list_projections(tmp_path, folders[::-1])
+    lines = (tmp_path / "projector_config.pbtxt").read_text().splitlines()
+    assert [line.strip() for line in lines if "tensor_path:" in line and "name" not in line] == [
+        'tensor_path: "all/y/tensors.tsv"',
+        'tensor_path: "all/x/tensors.tsv"',
+    ]
+    assert sum(json.dumps(title)[1:-1] in line for line in lines) == 2, "titles stay as they are"
 
 
 def test_bad_input_is_refused(tmp_path: Path) -> None:
