@@ -1,0 +1,158 @@
+"""What is in the folder of a run: how it was made, how it went, and what it can go on from."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import yaml
+from omegaconf import OmegaConf
+from settings import Config
+
+FREE = {"run", "num_epochs", "data.workers"}
+"""Keys that may change when a run goes on."""
+
+
+class Run:
+    """The folder of a run.
+
+    Args:
+        folder: where; None takes a new one under `runs/`, named after the time.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        self.folder = Path(folder) if folder is not None else _unused()
+        self.config = self.folder / "config.yaml"
+        self.metrics = self.folder / "metrics.json"
+        self.checkpoints = self.folder / "checkpoints"
+        self.best = self.checkpoints / "best.ckpt"
+        self.last = self.checkpoints / "last.ckpt"
+        self.servable = self.folder / "servable"
+
+    def begin(self, config: Config, default: Config) -> None:
+        """Write the config, what it changes of the default one, and which code runs.
+
+        Raises:
+            ValueError: for a folder with a run of another config, or one that is longer already.
+        """
+        own = flat(config)
+        if self.config.exists():
+            before = flat(OmegaConf.load(self.config))
+            others = [key for key in sorted({*before, *own} - FREE) if before.get(key) != own.get(key)]
+            if others:
+                told = "; ".join(f"{key}: {before.get(key)!r} there, {own.get(key)!r} here" for key in others)
+                raise ValueError(
+                    f"{self.folder} is a run of another config ({told}); give it the same, or another run="
+                )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
+        usual = flat(default)
+        changed = {key: value for key, value in own.items() if key not in usual or usual[key] != value}
+        (self.folder / "changes.yaml").write_text(yaml.safe_dump(changed))
+        (self.folder / "commit").write_text(f"{config.commit_hash or commit()}\n")
+
+    def epochs(self) -> list[dict[str, float]]:
+        """The figures of the epochs so far."""
+        return json.loads(self.metrics.read_text()) if self.metrics.exists() else []
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """A config as values by dotted keys."""
+    plain = config if isinstance(config, dict) else OmegaConf.to_container(OmegaConf.create(_structured(config)))
+    found: dict[str, Any] = {}
+    for key, value in plain.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def _structured(config: Any) -> Any:
+    return OmegaConf.to_yaml(config if OmegaConf.is_config(config) else OmegaConf.structured(config))
+
+
+def commit() -> str:
+    """The commit of the code that runs, `-dirty` where it was changed since."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    return told.stdout.strip() or "unknown"
+
+
+def _unused() -> Path:
+    stem = Path("runs") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    names = (stem.with_name(f"{stem.name}{end}") for end in ("", *(f"-{n}" for n in range(2, 1000))))
+    return next(name for name in names if not name.exists())
+
+
+class EpochFigures(pl.Callback):
+    """Writes `metrics.json` and the mean training loss after each epoch, and puts both losses into one chart."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._losses: list[torch.Tensor] = []
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lay the charts out."""
+        chart: Any = trainer.logger
+        losses = ["loss/train", "loss/validation"]
+        figures = [f"search_{name}@{k}.*" for name in ("recall", "mrr") for k in pl_module.config.evaluation.k]
+        chart.experiment.add_custom_scalars(
+            {
+                "product search": {
+                    "loss": ["Multiline", losses],
+                    **{name[7:-2]: ["Multiline", [name]] for name in figures},
+                }
+            }
+        )
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
+        """Keep the loss."""
+        self._losses.append(outputs["loss"].detach())
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the epoch."""
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name != "train_loss"}
+        figures |= {"epoch": trainer.current_epoch, "train_loss": float(torch.stack(self._losses).mean())}
+        self._losses.clear()
+        epochs = [*self.run.epochs()[: trainer.current_epoch], figures]
+        self.run.metrics.write_text(json.dumps(epochs, indent=1) + "\n")
+        losses = {"loss/train": figures["train_loss"], "loss/validation": figures["validation_loss"]}
+        trainer.logger.log_metrics(losses, step=trainer.current_epoch)
+        told = ", ".join(
+            f"{name} {value:.3f}" for name, value in figures.items() if name.startswith("search_recall@10")
+        )
+        print(f"epoch {trainer.current_epoch + 1}: loss {figures['train_loss']:.3f}, {told}", flush=True)
+
+
+class RandomStates(pl.Callback):
+    """Leaves the global random states in checkpoints, so that a run goes on as if it had not stopped."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of the moment."""
+        python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+        numpy_state = (numpy[0], numpy[1].tolist(), *numpy[2:])  # plain, so that weights_only loads it
+        return {"torch": torch.get_rng_state(), "python": python, "numpy": numpy_state}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep them until training starts: making a model and its data draws, too."""
+        self._loaded = state_dict
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put them back."""
+        if self._loaded is not None:
+            torch.set_rng_state(self._loaded["torch"].cpu())
+            random.setstate(self._loaded["python"])
+            np.random.set_state(self._loaded["numpy"])  # noqa: NPY002
+            self._loaded = None
