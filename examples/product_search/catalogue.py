@@ -25,15 +25,16 @@ from simlearn import NGrams, Vocabulary
 # What a category is called in titles, and then what people call it.
 NOUNS = """
 kettle teakettle boiler, toaster breadgrill crisper, blender smoothiemaker liquidiser, pan skillet frypan,
-pot saucepan casserole, knife blade cleaver, spoon ladle scoop, mug cup beaker, glass tumbler goblet, plate dish platter,
-vase urn jug, lamp light luminaire, candle taper tealight, cushion pillow bolster, blanket throw plaid,
-curtain drape blind, rug carpet mat, chair seat stool, desk bureau worktop, shelf bookcase whatnot, mirror lookingglass pier,
-clock timepiece alarm, frame mount passepartout, bin wastebasket trashcan, broom brush sweeper, vacuum hoover cleaner,
-iron presser steamer, fan ventilator blower, heater radiator stove, drill screwgun driver, hammer mallet sledge,
-saw handsaw cutter, ladder steps stepstool, hose pipe sprinkler, spade shovel digger, planter flowerpot trough,
-tent shelter bivouac, bottle flask canteen, backpack rucksack knapsack, helmet headgear hardhat, bicycle bike cycle,
-headphones earphones headset, speaker loudspeaker soundbox, keyboard keypad typer, charger adapter powerbrick,
-camera camcorder webcam, notebook jotter diary, pen biro ballpoint
+pot saucepan casserole, knife blade cleaver, spoon ladle scoop, mug cup beaker, glass tumbler goblet,
+plate dish platter, vase urn jug, lamp light luminaire, candle taper tealight, cushion pillow bolster,
+blanket throw plaid, curtain drape blind, rug carpet mat, chair seat stool, desk bureau worktop,
+shelf bookcase whatnot, mirror lookingglass pier, clock timepiece alarm, frame mount passepartout,
+bin wastebasket trashcan, broom brush sweeper, vacuum hoover cleaner, iron presser steamer, fan ventilator blower,
+heater radiator stove, drill screwgun driver, hammer mallet sledge, saw handsaw cutter, ladder steps stepstool,
+hose pipe sprinkler, spade shovel digger, planter flowerpot trough, tent shelter bivouac, bottle flask canteen,
+backpack rucksack knapsack, helmet headgear hardhat, bicycle bike cycle, headphones earphones headset,
+speaker loudspeaker soundbox, keyboard keypad typer, charger adapter powerbrick, camera camcorder webcam,
+notebook jotter diary, pen biro ballpoint
 """
 FORMS = "set kit case stand holder box pack collection".split()  # in place of a noun, and in every category
 COLOURS = """
@@ -41,8 +42,8 @@ red crimson scarlet, blue navy azure, green olive emerald, grey gray graphite, b
 yellow golden lemon, brown chestnut cocoa, pink rosy blush, purple violet lilac
 """
 MATERIALS = """
-steel inox stainless, wood wooden oak, plastic pvc acrylic, cotton fabric cloth, leather hide rawhide, glassy crystal clear,
-ceramic stoneware porcelain, bamboo cane rattan
+steel inox stainless, wood wooden oak, plastic pvc acrylic, cotton fabric cloth, leather hide rawhide,
+glassy crystal clear, ceramic stoneware porcelain, bamboo cane rattan
 """
 SERIES = """
 Nova Aura Terra Luna Vento Prima Onda Forte Alba Mira Zenit Polar Orbit Delta Sigma Vega Tempo Sonata Fjord Kosmo Atlas

@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--against", metavar="RUN", help="another run, in place of BM25")
     arguments = parser.parse_args()
     run = Run(arguments.run)
-    config = read(str(run.config))
+    config = read(run.config)
     evaluator = search(config)
     report = simlearn.evaluate(evaluator, model=SimilarityModel.load(run.servable))
     if arguments.against is None:

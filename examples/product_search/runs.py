@@ -36,27 +36,33 @@ class Run:
         self.last = self.checkpoints / "last.ckpt"
         self.servable = self.folder / "servable"
 
-    def begin(self, config: Config, default: Config) -> None:
-        """Write the config, what it changes of the default one, and which code runs.
+    def check(self, config: Config) -> None:
+        """Refuse a folder that holds a run of another config.
 
         Raises:
-            ValueError: for a folder with a run of another config, or one that is longer already.
+            ValueError: naming the keys that differ.
         """
-        own = flat(config)
-        if self.config.exists():
-            before = flat(OmegaConf.load(self.config))
-            others = [key for key in sorted({*before, *own} - FREE) if before.get(key) != own.get(key)]
-            if others:
-                told = "; ".join(f"{key}: {before.get(key)!r} there, {own.get(key)!r} here" for key in others)
-                raise ValueError(
-                    f"{self.folder} is a run of another config ({told}); give it the same, or another run="
-                )
+        if not self.config.exists():
+            return
+        before, now = flat(yaml.safe_load(self.config.read_text())), flat(config)
+        others = [key for key in sorted({*before, *now} - FREE) if before.get(key) != now.get(key)]
+        if others:
+            told = "; ".join(f"{key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in others)
+            raise ValueError(f"{self.folder} is a run of another config ({told}); give it the same, or another run=")
+
+    def begin(self, config: Config, default: Config) -> None:
+        """Write the config, what it changes of the default one, and which code runs."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
-        usual = flat(default)
-        changed = {key: value for key, value in own.items() if key not in usual or usual[key] != value}
-        (self.folder / "changes.yaml").write_text(yaml.safe_dump(changed))
+        own, usual = flat(config), flat(default)
+        changes = {key: value for key, value in own.items() if key not in usual or usual[key] != value}
+        (self.folder / "changes.yaml").write_text(yaml.safe_dump(changes))
         (self.folder / "commit").write_text(f"{config.commit_hash or commit()}\n")
+
+    @property
+    def done(self) -> int:
+        """How many epochs are finished: those of the last checkpoint."""
+        return int(torch.load(self.last, weights_only=True, mmap=True)["epoch"]) + 1 if self.last.exists() else 0
 
     def epochs(self) -> list[dict[str, float]]:
         """The figures of the epochs so far."""
@@ -65,15 +71,12 @@ class Run:
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     """A config as values by dotted keys."""
-    plain = config if isinstance(config, dict) else OmegaConf.to_container(OmegaConf.create(_structured(config)))
+    if not isinstance(config, dict):
+        return flat(OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True))
     found: dict[str, Any] = {}
-    for key, value in plain.items():
+    for key, value in config.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return found
-
-
-def _structured(config: Any) -> Any:
-    return OmegaConf.to_yaml(config if OmegaConf.is_config(config) else OmegaConf.structured(config))
 
 
 def commit() -> str:
@@ -102,17 +105,10 @@ class EpochFigures(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lay the charts out."""
-        chart: Any = trainer.logger
-        losses = ["loss/train", "loss/validation"]
-        figures = [f"search_{name}@{k}.*" for name in ("recall", "mrr") for k in pl_module.config.evaluation.k]
-        chart.experiment.add_custom_scalars(
-            {
-                "product search": {
-                    "loss": ["Multiline", losses],
-                    **{name[7:-2]: ["Multiline", [name]] for name in figures},
-                }
-            }
-        )
+        charts = {"loss": ["Multiline", ["loss/train", "loss/validation"]]}
+        for name in (f"{metric}@{k}" for metric in ("recall", "mrr") for k in pl_module.config.evaluation.k):
+            charts[name] = ["Multiline", [f"search_{name}$", f"search_{name}/.*"]]
+        trainer.logger.experiment.add_custom_scalars({"product search": charts})
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
         """Keep the loss."""
@@ -125,12 +121,11 @@ class EpochFigures(pl.Callback):
         self._losses.clear()
         epochs = [*self.run.epochs()[: trainer.current_epoch], figures]
         self.run.metrics.write_text(json.dumps(epochs, indent=1) + "\n")
-        losses = {"loss/train": figures["train_loss"], "loss/validation": figures["validation_loss"]}
-        trainer.logger.log_metrics(losses, step=trainer.current_epoch)
-        told = ", ".join(
-            f"{name} {value:.3f}" for name, value in figures.items() if name.startswith("search_recall@10")
-        )
-        print(f"epoch {trainer.current_epoch + 1}: loss {figures['train_loss']:.3f}, {told}", flush=True)
+        losses = {f"loss/{part}": figures[f"{part}_loss"] for part in ("train", "validation")}
+        trainer.logger.log_metrics(losses, step=trainer.global_step)
+        shown = {name: figures[name] for name in ("train_loss", "validation_loss", pl_module.config.monitor)}
+        told = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
+        print(f"epoch {trainer.current_epoch + 1}: {told}", flush=True)
 
 
 class RandomStates(pl.Callback):

@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run = Run(arguments.run)
     model = SimilarityModel.load(run.servable)
-    products = list(read_qdrl(read(str(run.config)).data.folder).corpus.items())
+    products = list(read_qdrl(read(run.config).data.folder).corpus.items())
     vectors = model.encode_document([product for _, product in products], batch_size=1024, normalize=True)
     for query in questions() if arguments.query is None else [arguments.query]:
         scores = vectors @ model.encode_query(query, normalize=True)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -152,16 +153,17 @@ class Config:
     evaluation: Evaluation
 
 
+GROUPS: dict[str, list[type]] = {"model": [Model, MultiModal], "loss": [Softmax, Triplet], "vectorizer": [NGrams, Qdrl]}
+"""The types that the files of a group may have."""
+
+
 def register() -> None:
     """Make the types known to Hydra: each group's YAML names its own as `/schema/<group>@_here_`."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    for kind in (Model, MultiModal):
-        store.store(group="schema/model", name=kind.__name__, node=kind)
-    for kind in (Softmax, Triplet):
-        store.store(group="schema/loss", name=kind.__name__, node=kind)
-    for kind in (NGrams, Qdrl):
-        store.store(group="schema/vectorizer", name=kind.__name__, node=kind)
+    for group, kinds in GROUPS.items():
+        for kind in kinds:
+            store.store(group=f"schema/{group}", name=kind.__name__, node=kind)
 
 
 def typed(config: DictConfig) -> Config:
@@ -170,15 +172,17 @@ def typed(config: DictConfig) -> Config:
     return found
 
 
-def read(path: str) -> Config:
-    """The config of a run, as `train.py` wrote it: a group's class is the one that has its keys."""
+def read(path: Path) -> Config:
+    """The config of a run, as `train.py` wrote it: a group's type is the one that has its keys.
+
+    Raises:
+        FileNotFoundError: where there is no run.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; name the folder of a run that train.py wrote")
     plain: Any = OmegaConf.load(path)
     schema: Any = OmegaConf.structured(Config)
-    for group, kinds in {
-        "model": (Model, MultiModal),
-        "loss": (Softmax, Triplet),
-        "vectorizer": (NGrams, Qdrl),
-    }.items():
+    for group, kinds in GROUPS.items():
         kind = next(kind for kind in kinds if {field.name for field in fields(kind)} == set(plain[group]))
         schema[group] = OmegaConf.structured(kind)
     return typed(OmegaConf.merge(schema, plain))

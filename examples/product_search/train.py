@@ -32,19 +32,21 @@ def train(config: Config, default: Config) -> Run:
     """Train, or go on training, and leave the best model as a servable in the run's folder."""
     pl.seed_everything(config.seed, verbose=False)
     run = Run(config.run)
-    done = len(run.epochs()) if run.last.exists() else 0
-    if done >= config.num_epochs:
+    run.check(config)
+    done = run.done
+    if done >= config.num_epochs and run.servable.exists():
         raise ValueError(f"{run.folder} has {done} epochs already; num_epochs={done + 1} or more goes on")
     model = MODELS[config.model.kind](config, search(config) if config.evaluation.enabled else None)
     clicks, validation = loader(config, "training_dataset"), loader(config, "validation_dataset")
     if config.init_from is not None and not done:
         load_weights(model, Run(config.init_from).best)
     run.begin(config, default)
-    print(f"{run.folder}: {'goes on after epoch ' + str(done) if done else 'a new run'}", flush=True)
-    trainer = trainer_of(config, run, clicks)
-    simlearn.fit(model, clicks, validation, trainer=trainer, ckpt_path=str(run.last) if done else None)
+    print(f"{run.folder}: {f'goes on after epoch {done}' if done else 'a new run'}", flush=True)
+    if done < config.num_epochs:
+        resumed = str(run.last) if done else None
+        simlearn.fit(model, clicks, validation, trainer=trainer_of(config, run, clicks), ckpt_path=resumed)
     load_weights(model, run.best)
-    best = max(run.epochs(), key=lambda epoch: epoch[config.monitor] * (1 if mode_of(config) == "max" else -1))
+    best = (min if mode_of(config) == "min" else max)(run.epochs(), key=lambda epoch: epoch[config.monitor])
     model.save_servable(str(run.servable), scores={name: value for name, value in best.items() if name != "epoch"})
     print(f"{run.servable}: of epoch {int(best['epoch']) + 1}, {config.monitor} {best[config.monitor]:.3f}")
     return run
