@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from models import CATEGORY, TITLE
-from settings import Config, Data
+from settings import Config, Data, Evaluation
 
 from simlearn import BM25, KeyboardTypos, PairsSimilarityDataLoader, RetrievalEvaluator, read_qdrl
 from simlearn.records import read_records
@@ -14,16 +13,15 @@ from simlearn.records import read_records
 
 def clicks(data: Data, part: str) -> list[dict[str, Any]]:
     """The rows of the shards of `training_dataset/` or `validation_dataset/`."""
-    paths = str(Path(data.folder) / part / "*.parquet")
+    paths = f"{data.folder}/{part}/*.parquet"
     columns = [column for column in (data.query, data.title, data.category, data.product) if column]
     rows = []
     for number, record in enumerate(read_records(paths, columns)):
-        if record[data.query] is None or record[data.title] is None:
+        query, title = record[data.query], record[data.title]
+        if query is None or title is None:
             raise ValueError(f"{paths}, row {number}: {data.query} or {data.title} is empty; leave such clicks out")
-        product = {TITLE: record[data.title], CATEGORY: record[data.category] if data.category else None}
-        rows.append(
-            {"query": record[data.query], "product": product, "id": record[data.product] if data.product else None}
-        )
+        product = {TITLE: title, CATEGORY: record[data.category] if data.category else None}
+        rows.append({"query": query, "product": product, "id": record[data.product] if data.product else None})
     return rows
 
 
@@ -43,17 +41,32 @@ def loader(config: Config, part: str) -> PairsSimilarityDataLoader:
     )
 
 
-def search(config: Config, **options: Any) -> RetrievalEvaluator:
+def search(config: Config) -> RetrievalEvaluator:
     """Judged queries against all products, as they are and with typing errors."""
     settings = config.evaluation
     return RetrievalEvaluator(
         *read_qdrl(config.data.folder),
-        metrics=[f"{metric}@{k}" for metric in ("recall", "mrr") for k in settings.k],
-        query_transforms={f"typos_prob={p}" if p else "": KeyboardTypos(p) if p else None for p in settings.typos},
+        metrics=metrics(settings),
+        query_transforms={typos_name(p): KeyboardTypos(p) if p else None for p in settings.typos},
         missing="drop",
         batch_size=1024,
-        **options,
     )
+
+
+def metrics(settings: Evaluation) -> list[str]:
+    """What is measured of each kind of queries."""
+    return [f"{metric}@{k}" for metric in ("recall", "mrr") for k in settings.k]
+
+
+def typos_name(probability: float) -> str:
+    """What queries with typing errors are called; nothing for those as they are."""
+    return f"typos_prob={probability}" if probability else ""
+
+
+def figures(settings: Evaluation) -> list[str]:
+    """What training can go by."""
+    ends = [f"/{typos_name(p)}" if p else "" for p in settings.typos] if settings.enabled else []
+    return ["validation_loss", *(f"search_{name}{end}" for end in ends for name in metrics(settings))]
 
 
 def bm25(config: Config) -> BM25:

@@ -9,7 +9,7 @@ import argparse
 import json
 
 from data import bm25, search
-from runs import Run
+from runs import Run, errors_told
 from settings import read
 
 import simlearn
@@ -54,4 +54,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

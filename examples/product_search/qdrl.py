@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
+from runs import errors_told
 
 from simlearn import Vocabulary
 
@@ -223,10 +224,8 @@ def main() -> None:
     parser.add_argument("old", type=Path, help="qdrl's YAML")
     parser.add_argument("new", type=Path, help="where ours is written")
     arguments = parser.parse_args()
-    try:
+    with errors_told():
         new = convert(OmegaConf.to_container(OmegaConf.load(arguments.old), resolve=True))
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {arguments.old}: {error}") from None
     arguments.new.write_text(yaml.safe_dump(new, sort_keys=False), encoding="utf-8")
     print(f"train.py --config-dir {arguments.new.parent} --config-name {arguments.new.stem}")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytorch_lightning as pl
 import torch
 import yaml
 from omegaconf import OmegaConf
@@ -69,6 +68,15 @@ class Run:
         return json.loads(self.metrics.read_text()) if self.metrics.exists() else []
 
 
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """End with one line, instead of a traceback, for what the user can mend."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     """A config as values by dotted keys."""
     if not isinstance(config, dict):
@@ -94,60 +102,3 @@ def _unused() -> Path:
     stem = Path("runs") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     names = (stem.with_name(f"{stem.name}{end}") for end in ("", *(f"-{n}" for n in range(2, 1000))))
     return next(name for name in names if not name.exists())
-
-
-class EpochFigures(pl.Callback):
-    """Writes `metrics.json` and the mean training loss after each epoch, and puts both losses into one chart."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self._losses: list[torch.Tensor] = []
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lay the charts out."""
-        charts = {"loss": ["Multiline", ["loss/train", "loss/validation"]]}
-        for name in (f"{metric}@{k}" for metric in ("recall", "mrr") for k in pl_module.config.evaluation.k):
-            charts[name] = ["Multiline", [f"search_{name}$", f"search_{name}/.*"]]
-        trainer.logger.experiment.add_custom_scalars({"product search": charts})
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
-        """Keep the loss."""
-        self._losses.append(outputs["loss"].detach())
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the epoch."""
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name != "train_loss"}
-        figures |= {"epoch": trainer.current_epoch, "train_loss": float(torch.stack(self._losses).mean())}
-        self._losses.clear()
-        epochs = [*self.run.epochs()[: trainer.current_epoch], figures]
-        self.run.metrics.write_text(json.dumps(epochs, indent=1) + "\n")
-        losses = {f"loss/{part}": figures[f"{part}_loss"] for part in ("train", "validation")}
-        trainer.logger.log_metrics(losses, step=trainer.global_step)
-        shown = {name: figures[name] for name in ("train_loss", "validation_loss", pl_module.config.monitor)}
-        told = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
-        print(f"epoch {trainer.current_epoch + 1}: {told}", flush=True)
-
-
-class RandomStates(pl.Callback):
-    """Leaves the global random states in checkpoints, so that a run goes on as if it had not stopped."""
-
-    def __init__(self) -> None:
-        self._loaded: dict[str, Any] | None = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """The states of the moment."""
-        python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-        numpy_state = (numpy[0], numpy[1].tolist(), *numpy[2:])  # plain, so that weights_only loads it
-        return {"torch": torch.get_rng_state(), "python": python, "numpy": numpy_state}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep them until training starts: making a model and its data draws, too."""
-        self._loaded = state_dict
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put them back."""
-        if self._loaded is not None:
-            torch.set_rng_state(self._loaded["torch"].cpu())
-            random.setstate(self._loaded["python"])
-            np.random.set_state(self._loaded["numpy"])  # noqa: NPY002
-            self._loaded = None

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from models import CATEGORY, TITLE
-from runs import Run
+from runs import Run, errors_told
 from settings import read
 
 from simlearn import SimilarityModel, read_qdrl
@@ -50,4 +50,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

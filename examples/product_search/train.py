@@ -16,12 +16,13 @@ from typing import Any
 import hydra
 import pytorch_lightning as pl
 import torch
-from data import loader, search
+from callbacks import Checkpoint, EpochFigures, RandomStates
+from data import figures, loader, search
 from models import MODELS, ProductSearch
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.loggers import TensorBoardLogger
-from runs import EpochFigures, RandomStates, Run
+from runs import Run, errors_told
 from settings import Config, register, typed
 
 import simlearn
@@ -31,6 +32,8 @@ from simlearn import PairsSimilarityDataLoader
 def train(config: Config, default: Config) -> Run:
     """Train, or go on training, and leave the best model as a servable in the run's folder."""
     pl.seed_everything(config.seed, verbose=False)
+    if config.monitor not in figures(config.evaluation):
+        raise ValueError(f"monitor={config.monitor} is not measured, only {', '.join(figures(config.evaluation))}")
     run = Run(config.run)
     run.check(config)
     done = run.done
@@ -69,8 +72,8 @@ def trainer_of(config: Config, run: Run, clicks: PairsSimilarityDataLoader) -> p
             EpochFigures(run),
             RandomStates(),
             EarlyStopping(**rule, patience=config.patience, check_on_train_epoch_end=True),
-            ModelCheckpoint(filename="best", **rule, **kept),
-            ModelCheckpoint(filename="last", **kept),
+            Checkpoint(filename="best", **rule, **kept),
+            Checkpoint(filename="last", **kept),
         ],
         log_every_n_steps=min(50, len(clicks)),
         num_sanity_val_steps=0,
@@ -104,10 +107,8 @@ def main(config: DictConfig) -> None:
     """Train as the command line says."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*|.*exists and is not empty.*")
-    try:
+    with errors_told():
         train(typed(config), typed(hydra.compose("config")))
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
 
 
 register()

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "product_search"
-MODULES = ("catalogue", "data", "evaluate", "models", "qdrl", "runs", "search", "settings", "train")
+MODULES = ("callbacks", "catalogue", "data", "evaluate", "models", "qdrl", "runs", "search", "settings", "train")
 
 Train = Callable[..., Any]
 
@@ -95,7 +95,7 @@ def test_every_command_of_the_readme(tmp_path: Path) -> None:
         outputs[command] = done.stdout
     told = list(outputs.values())
     assert "recall@10/typos_prob=0.5" in told[2] and re.search("better|worse|chance|equal", told[2])
-    assert len(told[3].splitlines()) == 5 and told[4].count("search: ") == 3
+    assert len(told[3].splitlines()) == 5 and told[4].count("search: ") == 4
     assert "goes on after epoch 3" in told[5] and "a new run" in told[6]
     run = tmp_path / "runs" / "first"
     assert {path.name for path in run.iterdir()} >= {
@@ -131,8 +131,11 @@ def test_resume_equals_an_uninterrupted_run(train: Train) -> None:
     drawn = ["loss=triplet", "loss.mining=random", "loss.num_negatives=3", "data.typos=0.3"]  # everything random
     whole = weights(train(*drawn, "num_epochs=4", "run=runs/whole"))
     train(*drawn, "num_epochs=2", "run=runs/parts")
-    parts = train(*drawn, "num_epochs=4", "run=runs/parts")
-    assert len(parts.epochs()) == 4
+    Path("runs/parts").rename("runs/moved")
+    parts = train(*drawn, "num_epochs=4", "run=runs/moved")
+    recalls = [epoch["search_recall@10"] for epoch in parts.epochs()]
+    assert len(recalls) == 4
+    assert torch.load(parts.best, weights_only=True)["epoch"] == recalls.index(max(recalls))
     for name, value in weights(parts).items():
         assert torch.equal(value, whole[name]), name
 
@@ -150,6 +153,13 @@ def test_a_warm_start_takes_the_weights_alone(example: SimpleNamespace, train: T
         train("model.hidden=[7]", "init_from=runs/cold")
     with pytest.raises(ValueError, match="finished an epoch"):
         train("init_from=runs/nowhere")
+
+
+def test_training_goes_by_what_is_measured(train: Train) -> None:
+    with pytest.raises(ValueError, match=r"monitor=recall@10 is not measured, only validation_loss, search_recall@10,"):
+        train("monitor=recall@10")
+    run = train("num_epochs=2", "monitor=validation_loss", "evaluation.enabled=false")
+    assert run.servable.exists() and "search_recall@10" not in run.epochs()[0]
 
 
 def test_a_run_refuses_another_config(train: Train) -> None:
