@@ -1,6 +1,9 @@
 """Judge a run beside BM25, or beside another run.
 
-python examples/product_search/evaluate.py RUN [--against RUN]
+    python examples/product_search/evaluate.py RUN [--against RUN]
+
+Recall and MRR of both with their intervals, of queries as they are and with typing errors, and whether the difference
+is more than chance.
 """
 
 from __future__ import annotations
@@ -20,18 +23,15 @@ VERDICTS = {"better": "better", "worse": "worse", "equal": "equal within 0.01", 
 
 def table(report: EvaluationReport, other: EvaluationReport, names: tuple[str, str]) -> str:
     """Both with their intervals, and whether they differ by more than chance."""
-    changes = report.compare(other).changes
     rows = [["", *names, "difference", ""]]
-    for name, change in changes.items():
-        values = [
-            f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in (r.figures[name] for r in (other, report))
-        ]
+    for name, change in report.compare(other).changes.items():
+        both = (other.figures[name], report.figures[name])
+        values = [f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in both]
         moved = f"{change.difference:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"
         rows.append([name, *values, moved, VERDICTS[change.verdict]])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    return "\n".join("  ".join(row).rstrip() for row in padded)
 
 
 def main() -> None:
