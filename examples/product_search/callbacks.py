@@ -12,22 +12,24 @@ import pytorch_lightning as pl
 import torch
 from data import metrics
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
 from runs import Run
+from settings import Config
 
 
 class EpochFigures(pl.Callback):
     """Writes `metrics.json` and the mean training loss after each epoch, and puts both losses into one chart."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, config: Config, logger: TensorBoardLogger) -> None:
+        self.run, self.config, self.logger = run, config, logger
         self._losses: list[torch.Tensor] = []
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lay the charts out."""
         charts = {"loss": ["Multiline", ["loss/train", "loss/validation"]]}
-        for name in metrics(pl_module.config.evaluation):
+        for name in metrics(self.config.evaluation):
             charts[name] = ["Multiline", [f"search_{name}$", f"search_{name}/.*"]]
-        trainer.logger.experiment.add_custom_scalars({"product search": charts})
+        self.logger.experiment.add_custom_scalars({"product search": charts})
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
         """Keep the loss."""
@@ -41,8 +43,8 @@ class EpochFigures(pl.Callback):
         epochs = [*self.run.epochs()[: trainer.current_epoch], figures]
         self.run.metrics.write_text(json.dumps(epochs, indent=1) + "\n")
         losses = {f"loss/{part}": figures[f"{part}_loss"] for part in ("train", "validation")}
-        trainer.logger.log_metrics(losses, step=trainer.global_step)
-        shown = {name: figures[name] for name in ("train_loss", "validation_loss", pl_module.config.monitor)}
+        self.logger.log_metrics(losses, step=trainer.global_step)
+        shown = {name: figures[name] for name in ("train_loss", "validation_loss", self.config.monitor)}
         told = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
         print(f"epoch {trainer.current_epoch + 1}: {told}", flush=True)
 
@@ -66,9 +68,9 @@ class RandomStates(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the moment."""
-        python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-        numpy_state = (numpy[0], numpy[1].tolist(), *numpy[2:])  # plain, so that weights_only loads it
-        return {"torch": torch.get_rng_state(), "python": python, "numpy": numpy_state}
+        numpy: Any = np.random.get_state()  # noqa: NPY002
+        plain = (numpy[0], numpy[1].tolist(), *numpy[2:])  # which torch.load takes with weights_only
+        return {"torch": torch.get_rng_state(), "python": random.getstate(), "numpy": plain}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep them until training starts: making a model and its data draws, too."""

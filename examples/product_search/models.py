@@ -86,6 +86,8 @@ class MultiModalTwoTowers(ProductSearch):
 
     def configure_encoders(self) -> TwoTower:
         words, own = self.words(), self.settings
+        if self.config.data.categories is None:
+            raise ValueError("this model reads categories: give data.category and data.categories, or model=two_tower")
         categories = CategoricalEncoder(
             Vocabulary.read(self.config.data.categories),
             own.category_size,

@@ -16,7 +16,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 from runs import errors_told
 
@@ -226,7 +225,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with errors_told():
         new = convert(OmegaConf.to_container(OmegaConf.load(arguments.old), resolve=True))
-    arguments.new.write_text(yaml.safe_dump(new, sort_keys=False), encoding="utf-8")
+    arguments.new.write_text(OmegaConf.to_yaml(OmegaConf.create(new)), encoding="utf-8")
     print(f"train.py --config-dir {arguments.new.parent} --config-name {arguments.new.stem}")
 
 

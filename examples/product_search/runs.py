@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from omegaconf import OmegaConf
 from settings import Config
 
@@ -43,7 +42,7 @@ class Run:
         """
         if not self.config.exists():
             return
-        before, now = flat(yaml.safe_load(self.config.read_text())), flat(config)
+        before, now = flat(OmegaConf.load(self.config)), flat(config)
         others = [key for key in sorted({*before, *now} - FREE) if before.get(key) != now.get(key)]
         if others:
             told = "; ".join(f"{key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in others)
@@ -55,7 +54,7 @@ class Run:
         self.config.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
         own, usual = flat(config), flat(default)
         changes = {key: value for key, value in own.items() if key not in usual or usual[key] != value}
-        (self.folder / "changes.yaml").write_text(yaml.safe_dump(changes))
+        (self.folder / "changes.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(changes)))
         (self.folder / "commit").write_text(f"{config.commit_hash or commit()}\n")
 
     @property
@@ -65,7 +64,8 @@ class Run:
 
     def epochs(self) -> list[dict[str, float]]:
         """The figures of the epochs so far."""
-        return json.loads(self.metrics.read_text()) if self.metrics.exists() else []
+        found: list[dict[str, float]] = json.loads(self.metrics.read_text()) if self.metrics.exists() else []
+        return found
 
 
 @contextmanager
@@ -80,7 +80,8 @@ def errors_told() -> Iterator[None]:
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     """A config as values by dotted keys."""
     if not isinstance(config, dict):
-        return flat(OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True))
+        read = config if OmegaConf.is_config(config) else OmegaConf.structured(config)
+        return flat(OmegaConf.to_container(read, enum_to_str=True))
     found: dict[str, Any] = {}
     for key, value in config.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}

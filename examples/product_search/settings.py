@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from simlearn import MultipleNegativesRankingLoss, NGramVectorizer, QdrlVectorizer, TripletLoss, Vocabulary
+from simlearn import (
+    MultipleNegativesRankingLoss,
+    NGramVectorizer,
+    QdrlVectorizer,
+    SimilarityLoss,
+    TripletLoss,
+    Vocabulary,
+)
 
 
 class Kind(Enum):
@@ -45,6 +52,10 @@ class MultiModal(Model):
 class Loss:
     """A loss."""
 
+    def build(self) -> SimilarityLoss:
+        """The loss itself."""
+        raise NotImplementedError
+
 
 @dataclass
 class Softmax(Loss):
@@ -77,6 +88,10 @@ class Triplet(Loss):
 @dataclass
 class Vectorizer:
     """From texts to tokens."""
+
+    def build(self, dictionary: str) -> NGramVectorizer | QdrlVectorizer:
+        """The vectorizer over the dictionary in a folder."""
+        raise NotImplementedError
 
 
 @dataclass
@@ -166,10 +181,9 @@ def register() -> None:
             store.store(group=f"schema/{group}", name=kind.__name__, node=kind)
 
 
-def typed(config: DictConfig) -> Config:
+def typed(config: Any) -> Config:
     """What Hydra composed, as dataclasses."""
-    found: Any = OmegaConf.to_object(config)
-    return found
+    return cast(Config, OmegaConf.to_object(config))
 
 
 def read(path: Path) -> Config:

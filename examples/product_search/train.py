@@ -63,13 +63,14 @@ def trainer_of(config: Config, run: Run, clicks: PairsSimilarityDataLoader) -> p
         "save_on_train_epoch_end": True,
         "enable_version_counter": False,
     }
+    logger = TensorBoardLogger(str(run.folder), name="", version="tensorboard")
     return pl.Trainer(
         accelerator="auto",
         devices=1,
         max_epochs=config.num_epochs,
-        logger=TensorBoardLogger(str(run.folder), name="", version="tensorboard"),
+        logger=logger,
         callbacks=[
-            EpochFigures(run),
+            EpochFigures(run, config, logger),
             RandomStates(),
             EarlyStopping(**rule, patience=config.patience, check_on_train_epoch_end=True),
             Checkpoint(filename="best", **rule, **kept),
