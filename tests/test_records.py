@@ -60,6 +60,34 @@ def test_globs_are_sorted_and_files_come_once(tmp_path: Path) -> None:
     assert [row["n"] for row in read_records(paths)] == ["a.csv", "b.csv"]
 
 
+def test_links_are_files(tmp_path: Path) -> None:
+    """As in the snapshots of Hugging Face's cache."""
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "0").write_text('{"n": 1}\n')
+    (tmp_path / "a.jsonl").symlink_to(tmp_path / "blobs" / "0")
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "blobs", target_is_directory=True)
+    assert expand(f"{tmp_path}/*.jsonl") == [str(tmp_path / "a.jsonl")]
+    assert list(read_records(f"{tmp_path}/*.jsonl")) == [{"n": 1}]
+    (tmp_path / "c.jsonl").symlink_to(tmp_path / "blobs" / "1")
+    with pytest.raises(LoadError, match=r"c.jsonl cannot be read"):
+        list(read_records(f"{tmp_path}/*.jsonl"))
+
+
+def test_names_that_look_like_globs(tmp_path: Path) -> None:
+    folder = tmp_path / "day [1]"
+    folder.mkdir()
+    write(folder / "part[1].csv")
+    write(folder / "part1.csv")
+    assert expand(folder / "part[1].csv") == [str(folder / "part[1].csv")]
+    assert len(expand(f"{tmp_path}/day [[]1]/*.csv")) == 2
+    with pytest.raises(FileNotFoundError, match=r"\[\[\] stands for a \["):
+        expand(folder / "*.csv")
+    with pytest.raises(FileNotFoundError, match=r"x\*\.csv names no file; nothing that is there fits this glob"):
+        expand(tmp_path / "x*.csv")
+    with pytest.raises(FileNotFoundError, match=r"list of files is empty"):
+        expand([])
+
+
 def test_on_another_file_system() -> None:
     files = fsspec.filesystem("memory")
     files.pipe("/shop/part-0.jsonl", b'{"n": 1}\n\n{"n": 2}\n')

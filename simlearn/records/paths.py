@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,32 @@ def expand(paths: str | Path | Sequence[str | Path]) -> list[str]:
         paths: one or several, as `"s3://bucket/part-*.parquet"`; any URL of fsspec, chained ones included.
 
     Raises:
-        FileNotFoundError: for a path or glob that names no file.
+        FileNotFoundError: for a path or glob that names no file, and for no path at all.
         ImportError: where the package for a protocol is missing, naming it.
     """
     found: set[str] = set()
     for path in [str(paths)] if isinstance(paths, (str, Path)) else map(str, paths):
         files, root = filesystem(path)
-        if any(sign in root for sign in "*?["):
-            names = [name for name, told in files.glob(root, detail=True).items() if told["type"] == "file"]
-        else:
-            names = [root] if files.isfile(root) else []
+        names = [root] if files.isfile(root) else []  # even where its name looks like a glob
+        is_glob = any(sign in root for sign in "*?[")
+        if is_glob and not names:
+            names = [name for name, told in files.glob(root, detail=True).items() if _is_file(files, name, told)]
         if not names:
-            raise FileNotFoundError(f"{path} names no file; a folder is read with {path.rstrip('/')}/*.parquet")
+            cure = f"a folder is read with {path.rstrip('/')}/*.parquet"
+            if is_glob:
+                cure = (
+                    "in a glob, [[] stands for a [ in a name" if "[" in root else "nothing that is there fits this glob"
+                )
+            raise FileNotFoundError(f"{path} names no file; {cure}")
         found.update(_named_as(path, root, name) for name in names)
+    if not found:
+        raise FileNotFoundError("the list of files is empty; give at least one path or glob")
     return sorted(found)
+
+
+def _is_file(files: Any, name: str, told: Mapping[str, Any]) -> bool:
+    """Whether it is a file, or a link to one: a link to nothing counts, so that it is read and found to be missing."""
+    return told["type"] == "file" or (bool(told.get("islink")) and not files.isdir(name))
 
 
 def _named_as(path: str, root: str, name: str) -> str:
