@@ -7,8 +7,7 @@ from typing import Any
 from models import CATEGORY, TITLE
 from settings import Config, Data, Evaluation
 
-from simlearn import BM25, KeyboardTypos, PairsSimilarityDataLoader, RetrievalEvaluator, read_qdrl
-from simlearn.records import read_records
+from simlearn import BM25, KeyboardTypos, PairsSimilarityDataLoader, RetrievalEvaluator, ShardedDataset, read_qdrl
 
 
 def clicks(data: Data, part: str) -> list[dict[str, Any]]:
@@ -16,7 +15,7 @@ def clicks(data: Data, part: str) -> list[dict[str, Any]]:
     paths = f"{data.folder}/{part}/*.parquet"
     columns = [column for column in (data.query, data.title, data.category, data.product) if column]
     rows = []
-    for number, record in enumerate(read_records(paths, columns)):
+    for number, record in enumerate(ShardedDataset(paths, columns)):
         query, title = record[data.query], record[data.title]
         if query is None or title is None:
             raise ValueError(f"{paths}, row {number}: {data.query} or {data.title} is empty; leave such clicks out")
