@@ -112,7 +112,10 @@ from .models import MetricModel as MetricModel
 from .models import ModelCard as ModelCard
 from .models import SimilarityModel as SimilarityModel
 from .negatives import HardNegatives as HardNegatives
+from .negatives import KeptFeatures as KeptFeatures
 from .negatives import MiningConfig as MiningConfig
+from .negatives import NegativeCache as NegativeCache
+from .negatives import NegativeCacheConfig as NegativeCacheConfig
 from .negatives import XbmConfig as XbmConfig
 from .negatives import XbmDevice as XbmDevice
 from .negatives import mine_hard_negatives as mine_hard_negatives

@@ -87,6 +87,7 @@ class InfoNCELoss(SimilarityLoss):
     """
 
     takes_memory: ClassVar[bool] = True
+    takes_extra: ClassVar[bool] = True
     takes_graded_scores: ClassVar[bool] = False  # a softmax over positives cannot express them
 
     def __init__(
@@ -118,17 +119,30 @@ class InfoNCELoss(SimilarityLoss):
         """What scores are divided by now."""
         return self.initial_temperature if self.log_scale is None else 1 / self._scale(self.log_scale).item()
 
-    def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
-        """The loss of any relation."""
+    @property
+    def logit_scale(self) -> Tensor | float:
+        """1 / temperature, in the graph where it is learnt."""
+        return 1 / self.initial_temperature if self.log_scale is None else self._scale(self.log_scale)
+
+    def compute(
+        self,
+        queries: Embeddings,
+        documents: Embeddings,
+        relation: Relation,
+        scorer: Scorer,
+        extra: Tensor | None = None,
+    ) -> LossResult:
+        """The loss of any relation; `extra` (N,) is one more logit against each query, −inf for none."""
         return contrast(
             queries,
             documents,
             relation,
             scorer,
             _FORMULAS[self.positives],
-            1 / self.initial_temperature if self.log_scale is None else self._scale(self.log_scale),
+            self.logit_scale,
             margin=self.margin,
             symmetric=self.symmetric,
+            per_row=extra,
             tile_bytes=self.tile_bytes,
             **correction(self.log_q, relation, queries.values.dtype),
         )

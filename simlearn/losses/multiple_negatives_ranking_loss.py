@@ -45,6 +45,7 @@ class MultipleNegativesRankingLoss(SimilarityLoss):
     """
 
     takes_memory: ClassVar[bool] = True
+    takes_extra: ClassVar[bool] = True
     takes_graded_scores: ClassVar[bool] = False  # a softmax over positives cannot express them
 
     def __init__(
@@ -61,16 +62,29 @@ class MultipleNegativesRankingLoss(SimilarityLoss):
         self.symmetric = symmetric
         self.log_q = check_log_q(log_q)
 
-    def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
-        """The loss of any relation."""
+    @property
+    def logit_scale(self) -> Tensor | float:
+        """1 / temperature."""
+        return self.scale
+
+    def compute(
+        self,
+        queries: Embeddings,
+        documents: Embeddings,
+        relation: Relation,
+        scorer: Scorer,
+        extra: Tensor | None = None,
+    ) -> LossResult:
+        """The loss of any relation; `extra` (N,) is one more logit against each query, −inf for none."""
         return contrast(
             queries,
             documents,
             relation,
             scorer,
             each_positive,
-            self.scale,
+            self.logit_scale,
             symmetric=self.symmetric,
+            per_row=extra,
             tile_bytes=self.tile_bytes,
             **correction(self.log_q, relation, queries.values.dtype),
         )

@@ -31,10 +31,15 @@ def _with_its_distance(compute: Callable[..., LossResult | Tensor]) -> Callable[
 
     @wraps(compute)
     def checked(
-        self: SimilarityLoss, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer
+        self: SimilarityLoss,
+        queries: Embeddings,
+        documents: Embeddings,
+        relation: Relation,
+        scorer: Scorer,
+        **beside: Tensor | None,
     ) -> LossResult | Tensor:
         self.check_scorer(scorer)
-        return compute(self, queries, documents, relation, scorer)
+        return compute(self, queries, documents, relation, scorer, **beside)
 
     return checked
 
@@ -61,6 +66,9 @@ class SimilarityLoss(nn.Module, Component):
     does not, `compute` returns a `LossResult` that is a plain sum over samples and what it is divided by."""
     takes_memory: ClassVar[bool] = False
     """Whether `compute` takes more documents than its batch has: those of earlier batches, behind its own."""
+    takes_extra: ClassVar[bool] = False
+    """Whether `compute` takes `extra=`, (N,) one more logit against each query, such as that of a negative cache.
+    `logit_scale` then tells what scores are multiplied with."""
     takes_graded_scores: ClassVar[bool] = True
     """Whether a pair's score may lie between 0, different, and 1, similar."""
     tile_bytes: int = TILE_BYTES
@@ -78,6 +86,11 @@ class SimilarityLoss(nn.Module, Component):
     def scorer(self) -> Scorer:
         """The scorer of the loss's own distance, cosine by default."""
         return DistanceScorer(self.distance if self.distance is not None else Distance.COSINE)
+
+    @property
+    def logit_scale(self) -> Tensor | float:
+        """What scores are multiplied with, 1 / temperature; of losses that take an extra logit."""
+        raise NotImplementedError(f"{type(self).__name__} has no logits")
 
     def check_scorer(self, scorer: Scorer) -> None:
         """Whether a scorer compares as the loss was told to; `compute` asks by itself.

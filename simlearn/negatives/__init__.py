@@ -4,13 +4,17 @@ from simlearn.negatives.cross_batch_memory import CrossBatchMemory, XbmConfig, X
 from simlearn.negatives.hard_negatives import HardNegatives, mine_hard_negatives
 from simlearn.negatives.memory import Memory
 from simlearn.negatives.mining import MiningConfig, MiningCounts
+from simlearn.negatives.negative_cache import KeptFeatures, NegativeCache, NegativeCacheConfig
 
 __all__ = [
     "CrossBatchMemory",
     "HardNegatives",
+    "KeptFeatures",
     "Memory",
     "MiningConfig",
     "MiningCounts",
+    "NegativeCache",
+    "NegativeCacheConfig",
     "XbmConfig",
     "XbmDevice",
     "mine_hard_negatives",

@@ -11,12 +11,18 @@ from torch import Tensor
 from simlearn.distributed import gather_parts, world_size
 from simlearn.embeddings import Embeddings
 from simlearn.losses import LossResult, SimilarityLoss
+from simlearn.losses.formula import with_one_more
 from simlearn.losses.global_loss import gather_batch
 from simlearn.negatives import Memory
+from simlearn.negatives.memory import EncodeOrigins
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 from simlearn.training.metric_log import Measured, MetricLog
 from simlearn.training.stage import TrainStage
+
+
+def _cannot(origins: Tensor, grad: bool) -> Embeddings:
+    raise RuntimeError("nobody has told how documents are encoded again: pass encode= to Objective.step")
 
 
 class Outcome(NamedTuple):
@@ -30,6 +36,7 @@ class Outcome(NamedTuple):
         queries: that were compared; those of all processes, where something compares across the batch.
         documents: likewise.
         relation: of these.
+        figures: what memories say of the step, scalars by name.
     """
 
     value: Tensor
@@ -39,6 +46,7 @@ class Outcome(NamedTuple):
     queries: Embeddings
     documents: Embeddings
     relation: Relation
+    figures: dict[str, Tensor]
 
 
 class Objective:
@@ -79,6 +87,7 @@ class Objective:
         stage: TrainStage,
         step: int,
         origins: Tensor | None = None,
+        encode: EncodeOrigins = _cannot,
     ) -> Outcome:
         """The loss of one process's share of a batch.
 
@@ -89,6 +98,7 @@ class Objective:
             stage: in training it is the loss of the batches of all processes, else of this share alone.
             step: how many optimiser steps were taken.
             origins: (M, 2) where the documents came from, for memories; see `Batch`.
+            encode: encodes documents of earlier batches again, for memories.
         """
         scorer, training = self.scorer, stage is TrainStage.TRAIN
         several = training and world_size() > 1
@@ -97,17 +107,23 @@ class Objective:
             queries, documents, relation = gather_batch(queries, documents, relation)
             if self.memories and origins is not None:
                 origins = torch.cat(gather_parts([origins])[0])
+        memories = self.memories if training else []
         terms: dict[str, Tensor] = {}
-        for memory in self.memories if training else ():
+        extra: dict[str, Tensor] = {}
+        for memory in memories:
             terms |= memory.terms(self.loss, queries, documents, relation, scorer, step)
-        result = LossResult.of(self.loss.compute(queries, documents, relation, scorer))
+            logits = memory.beside(self.loss, queries, documents, relation, scorer, encode)
+            if logits is not None:
+                extra["extra"] = with_one_more(extra["extra"], logits) if extra else logits
+        result = LossResult.of(self.loss.compute(queries, documents, relation, scorer, **extra))
         if several and not gathered:
             result = result.over_processes()
-        for memory in self.memories if training else ():
+        for memory in memories:
             memory.remember(documents, relation, origins)
         measured = self.metrics.measure(stage, queries, documents, relation)
         value = sum(terms.values(), result.value)
-        return Outcome(value, terms, result.counts, measured, queries, documents, relation)
+        figures = {name: value for memory in memories for name, value in memory.figures().items()}
+        return Outcome(value, terms, result.counts, measured, queries, documents, relation, figures)
 
     def _is_looked_at(self, stage: TrainStage) -> bool:
         return bool(self.watched or self.memories or self.metrics.of(stage))

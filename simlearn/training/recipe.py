@@ -10,7 +10,8 @@ from simlearn.evaluation import AttachedMetric
 from simlearn.heads import EmptyHead, EncoderHead
 from simlearn.losses import SimilarityLoss
 from simlearn.models import SimilarityModel
-from simlearn.negatives import CrossBatchMemory, Memory, XbmConfig
+from simlearn.negatives import CrossBatchMemory, Memory, NegativeCacheConfig, XbmConfig
+from simlearn.negatives.negative_cache.memory import NegativeCacheMemory
 from simlearn.scoring import DistanceScorer, Scorer
 from simlearn.towers.plan import EncoderSpec, Plan, plan
 from simlearn.training.trainable import Trainable
@@ -60,6 +61,10 @@ class ModelRecipe(Trainable):
         """How batches are compared with earlier ones (cross-batch memory). Default: not at all."""
         return None
 
+    def configure_negative_cache(self) -> NegativeCacheConfig | None:
+        """How many documents of earlier batches stand in the softmax of each query (negative cache). Default: none."""
+        return None
+
     def configure_metrics(self) -> AttachedMetric | Sequence[AttachedMetric]:
         """Metrics of pairs or groups, logged each epoch as `<name>_train` and `<name>_validation`. Default: none."""
         return []
@@ -97,8 +102,15 @@ class ModelRecipe(Trainable):
         return scorer
 
     def _build_memories(self, loss: SimilarityLoss) -> dict[str, Memory]:
-        config = self.configure_xbm()
-        return {} if config is None else {"xbm": CrossBatchMemory(_checked(config, XbmConfig, "configure_xbm"), loss)}
+        memories: dict[str, Memory] = {}
+        xbm, cache = self.configure_xbm(), self.configure_negative_cache()
+        if xbm is not None:
+            memories["xbm"] = CrossBatchMemory(_checked(xbm, XbmConfig, "configure_xbm"), loss)
+        if cache is not None:
+            _checked(cache, NegativeCacheConfig, "configure_negative_cache")
+            size = self.model.tower("document").embedding_size
+            memories["negative_cache"] = NegativeCacheMemory(cache, loss, self.model.scorer, size)
+        return memories
 
 
 def _checked(value: Any, kind: type, method: str) -> Any:

@@ -227,6 +227,8 @@ class Trainable(pl.LightningModule):
         if stage is TrainStage.TRAIN:
             for name, term in outcome.terms.items():
                 self.log(f"train_{name}", term.detach(), batch_size=batch.size)
+            for name, figure in outcome.figures.items():
+                self.log(f"train_{name}", figure, batch_size=batch.size)
             self.log("train_loss", outcome.value.detach(), prog_bar=True, batch_size=batch.size)
         else:
             self._sums.add(f"{stage}_loss", outcome.value, batch.size)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from simlearn.data import Batch, SimilarityDataLoader
+from simlearn.embeddings import Embeddings
 from simlearn.evaluation import AttachedMetric
 from simlearn.negatives import Memory
 from simlearn.relations import Relation
@@ -94,6 +96,9 @@ class TrainableModel(ModelRecipe):
         """See `Trainable`; also finds the classes of losses that learn a vector for each."""
         check_model(self, self.model, train, world_size, self.encode_chunk_size, self.encode_chunk_tokens)
         check_data(train, self.loss, world_size)
+        for memory in self.memories.values():
+            if isinstance(memory, Memory):
+                memory.check(train.relation, train.is_stream)
         if validation is not None:
             check_kind(validation, self.loss)
         warn_if_unsavable(self.model)
@@ -114,10 +119,17 @@ class TrainableModel(ModelRecipe):
         """See `Trainable`."""
         queries, documents = self.session.embed(batch)
         step = self.trainer.global_step
-        outcome = self.objective.step(queries, documents, batch.relation, stage, step, batch.origins)
+        outcome = self.objective.step(
+            queries, documents, batch.relation, stage, step, batch.origins, partial(self._encode_again, stage)
+        )
         values, others = outcome.queries.values, outcome.documents.values
         self.process_results(values, outcome.relation, batch_idx, stage, document_embeddings=others)
         return outcome
+
+    def _encode_again(self, stage: TrainStage, origins: Tensor, grad: bool) -> Embeddings:
+        """See `EncodeOrigins`; each process encodes its share."""
+        objects = self.session.documents_at(stage, origins)
+        return self.session.encode(objects, "document", grad=grad, shared=True)
 
     def facts(self) -> dict[str, Any]:
         """The loss with its settings."""
