@@ -7,6 +7,7 @@ import enum
 import io
 from collections import OrderedDict
 from dataclasses import dataclass, make_dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,9 @@ def test_values_of_other_types() -> None:
     utc = datetime.datetime(2020, 1, 2, tzinfo=datetime.timezone.utc)
     elsewhere = utc.astimezone(datetime.timezone(datetime.timedelta(hours=1)))
     assert distinct(utc, elsewhere, utc.date(), utc.time(), datetime.timedelta(1), Level.LOW, Path("a"), "a")
+    assert distinct(Decimal("1.50"), Decimal("1.51"), 1.5, "1.50") and content_key(Decimal("1.50")) == content_key(
+        Decimal("1.50")
+    )
 
 
 ARRAYS = [

@@ -10,6 +10,7 @@ import struct
 import sys
 import uuid
 from collections.abc import Iterable
+from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath, PureWindowsPath
@@ -161,6 +162,8 @@ def _encode_content(value: Any, out: bytearray) -> None:
         _sequence(out, b"<", value.items(), len(value), exact=True)
     elif isinstance(value, bytearray):
         _frame(out, b"y", value)
+    elif cls is Decimal:  # a price in Parquet, say; all of a column have the same number of places
+        _frame(out, b"m", str(value).encode())
     elif "torch" in modules and _is_dense(value):
         torch = sys.modules["torch"]
         if type(value) not in (torch.Tensor, torch.nn.Parameter):
