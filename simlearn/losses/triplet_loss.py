@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simlearn.distances import Distance
-from simlearn.distributed import exchange
 from simlearn.embeddings import Embeddings
 from simlearn.hashing.mixing import mixed
 from simlearn.losses.loss_result import LossResult, anchor_counts
@@ -36,6 +35,8 @@ class TripletLoss(MaskLoss):
             does. Over all of them the loss fades as fewer violate it.
         num_negatives: with `mining="random"`: how many negatives of each anchor are drawn, anew in each step; all
             where there are fewer.
+        seed: where they come from; what is drawn depends on it and on how often the loss was computed in training,
+            which is part of its state.
 
     Raises:
         ValueError: for an unknown mining or average, a negative margin, and options that go with another mining.
@@ -43,6 +44,7 @@ class TripletLoss(MaskLoss):
 
     takes_graded_scores: ClassVar[bool] = True
     by_distance: ClassVar[bool] = True
+    steps: Tensor
     temporaries: ClassVar[int] = 40  # sorting holds the int64 places of what is sorted, too; measured
 
     def __init__(
@@ -53,6 +55,7 @@ class TripletLoss(MaskLoss):
         soft: bool = False,
         average: Average = "violating",
         num_negatives: int | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__(distance_metric_name)
         if mining not in get_args(Mining):
@@ -74,6 +77,9 @@ class TripletLoss(MaskLoss):
         self.soft = soft
         self.average = average
         self.num_negatives = num_negatives
+        self.seed = seed
+        if mining == "random":
+            self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def policy(self, scores: Tensor, positives: Tensor, negatives: Tensor, seeds: Tensor | None = None) -> LossResult:
         """See `triplet_all`, `triplet_semi_hard` and `triplet_hard`, by distance.
@@ -82,15 +88,29 @@ class TripletLoss(MaskLoss):
             scores: (r, M) distances.
             positives: (r, M) bool.
             negatives: (r, M) bool.
-            seeds: (r,) of the negatives that are drawn for each row; None draws them.
+            seeds: (r,) of the negatives that are drawn for each row; None takes those of the step.
         """
         if self.mining == "hard":
             return triplet_hard(scores, positives, negatives, self.margin, self.soft)
         if self.mining == "semi_hard":
             return triplet_semi_hard(scores, positives, negatives, self.margin)
         if self.num_negatives is not None:
-            negatives = drawn(negatives, self.num_negatives, seeds)
+            negatives = drawn(negatives, self.num_negatives, self.seeds(scores) if seeds is None else seeds)
         return triplet_all(scores, positives, negatives, self.margin, self.average)
+
+    def seeds(self, queries: Tensor) -> Tensor:
+        """(N,) int64, for the rows of N queries; others in each step.
+
+        They depend on nothing but seed and step, so that where a batch is cut, into processes or tiles, or where a run
+        was interrupted, changes nothing that is drawn.
+        """
+        return mixed(torch.arange(len(queries), device=queries.device), self.seed, int(self.steps))
+
+    def _next_seeds(self, queries: Tensor) -> Tensor:
+        seeds = self.seeds(queries)
+        if self.training:
+            self.steps += 1
+        return seeds
 
     def compute(self, queries: Embeddings, documents: Embeddings, relation: Relation, scorer: Scorer) -> LossResult:
         """The loss of any relation."""
@@ -101,7 +121,7 @@ class TripletLoss(MaskLoss):
                 relation,
                 scorer,
                 self.policy,
-                per_row=[shared_seeds(relation)],
+                per_row=[self._next_seeds(queries.values)],
                 by_distance=True,
                 tile_bytes=self.tile_bytes,
                 temporaries=self.temporaries,
@@ -168,22 +188,8 @@ def hardest_triplets(
     return LossResult(torch.where(valid, terms, 0.0).sum(), valid.sum(), anchor_counts(has_positive, has_negative))
 
 
-def shared_seeds(relation: Relation) -> Tensor:
-    """(N,) int64, a new one for each query in each step; the same in all processes that hold the relation.
-
-    They come from the generator of the first process, so that where the rows of a batch are cut, into processes or
-    tiles, changes nothing that is drawn.
-    """
-    seed = int(torch.randint(2**62, ()))
-    if relation.copies > 1:
-        seed = exchange([seed], relation.device)[0][0]
-    return mixed(torch.arange(relation.n_queries, device=relation.device), seed)
-
-
-def drawn(mask: Tensor, count: int, seeds: Tensor | None = None) -> Tensor:
+def drawn(mask: Tensor, count: int, seeds: Tensor) -> Tensor:
     """(N, M) bool: of what each row has under a mask so many at random, all where it has fewer; by seeds (N,)."""
-    if seeds is None:
-        seeds = torch.randint(2**62, (len(mask),)).to(mask.device)
     keys = mixed(seeds[:, None] + torch.arange(mask.shape[1], device=mask.device))
     keys = keys.masked_fill_(~mask, torch.iinfo(torch.int64).max)
     columns = keys.topk(min(count, mask.shape[1]), dim=1, largest=False).indices
