@@ -11,6 +11,8 @@ from typing import Any
 
 import fsspec
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -162,3 +164,58 @@ def test_paths_that_name_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ImportError, match=r"simlearn\[data\]"):
         list(read_records(str(tmp_path / "a.parquet")))
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("n,m,n\n1,2,3\n")
+    arrays = [pa.array([1]), pa.array([2]), pa.array([3])]
+    pq.write_table(pa.Table.from_arrays(arrays, names=["n", "m", "n"]), tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        for columns in (None, ["n"]):
+            with pytest.raises(LoadError, match=rf"{name} has several columns 'n'; rename them"):
+                list(read_records(tmp_path / name, columns))
+        assert [int(row["m"]) for row in read_records(tmp_path / name, "m")] == [2], "a name without a list around it"
+        with pytest.raises(ValueError, match="columns names no column; leave it out"):
+            list(read_records(tmp_path / name, []))
+
+
+def test_a_row_that_python_cannot_hold_is_named_and_left_out_alone(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"day": pa.array([1, 10**8, 3], pa.date32())}), tmp_path / "a.parquet")
+    with pytest.raises(LoadError, match=r"a.parquet, row group 0, row 1, cannot be read: .*out of range"):
+        list(read_records(tmp_path / "a.parquet"))
+    faults = Faults(skip=True)
+    assert len(list(open_records(str(tmp_path / "a.parquet")).all_rows(faults))) == 2
+    assert len(faults.messages) == 1
+
+
+@pytest.mark.parametrize("change", ["shorter", "longer", "other groups", "other columns"])
+def test_a_parquet_file_that_was_replaced(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"n": range(9)}), path, row_group_size=4)
+    file = open_records(str(path))
+    count = {"shorter": 5, "longer": 12}.get(change, 9)
+    groups = 3 if change == "other groups" else 4
+    pq.write_table(pa.table({"m" if change == "other columns" else "n": range(count)}), path, row_group_size=groups)
+    cause = "no column 'n'" if change == "other columns" else "other row groups than before; make the data set anew"
+    with pytest.raises(LoadError, match=rf"a\.parquet .*{cause}"):
+        list(file.all_rows(Faults()))
+
+
+def test_a_csv_file_that_was_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("n,m\n1,2\n")
+    file = open_records(str(tmp_path / "a.csv"))
+    (tmp_path / "a.csv").write_text("m,n\n2,1\n")
+    with pytest.raises(LoadError, match=r"a\.csv.* it has another first line than before; make the data set anew"):
+        list(file.all_rows(Faults()))
+
+
+def test_a_csv_value_that_is_too_long_has_a_cure(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"n,m\n{'x' * 200_000},1\n")
+    with pytest.raises(LoadError, match=r"row 0, cannot be read: field larger than field limit \(131072\); take JSON"):
+        list(read_records(tmp_path / "a.csv"))
+
+
+def test_an_empty_file_has_no_columns_to_lack(tmp_path: Path) -> None:
+    for name in ("a.csv", "a.jsonl"):
+        (tmp_path / name).write_bytes(b"")
+        assert list(read_records(tmp_path / name, ["n"])) == []

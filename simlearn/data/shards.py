@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from simlearn.data.share import Share, chunks
-from simlearn.records import Faults, ParquetRows, Row, TextRows, UnreadRow, expand, open_records
+from simlearn.records import Faults, ParquetRows, Row, TextRows, UnreadRow, expand, open_records, wanted_columns
 
 OnError = Literal["raise", "skip"]
 
@@ -44,8 +44,8 @@ class ShardedDataset(IterableDataset[Row]):
     Raises:
         FileNotFoundError: for a path that names no file.
         ImportError: where the package for a kind of file or a file system is missing, naming it.
-        LoadError: for a file that cannot be read, or lacks a column; and where no file has a row.
-        ValueError: for files of several kinds, and options out of range.
+        LoadError: for a file that cannot be read, or lacks a column.
+        ValueError: for files of several kinds, Parquet files without any row, and options out of range.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ShardedDataset(IterableDataset[Row]):
             raise ValueError(f"shuffle_buffer must be at least 1 and seed 0 or more, got {shuffle_buffer} and {seed}")
         if on_error not in get_args(OnError):
             raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-        self.columns = None if columns is None else list(columns)
+        self.columns = wanted_columns(columns)
         self.shuffle_buffer = shuffle_buffer
         self.seed = seed
         self.on_error = on_error

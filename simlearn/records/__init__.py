@@ -9,12 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from simlearn.records.faults import Faults
+from simlearn.records.faults import Faults, wanted_columns
 from simlearn.records.parquet import ParquetRows
 from simlearn.records.paths import expand, filesystem
 from simlearn.records.text import Row, TextRows, UnreadRow
 
-__all__ = ["Faults", "ParquetRows", "Row", "TextRows", "UnreadRow", "expand", "open_records", "read_records"]
+__all__ = [
+    "Faults",
+    "ParquetRows",
+    "Row",
+    "TextRows",
+    "UnreadRow",
+    "expand",
+    "open_records",
+    "read_records",
+    "wanted_columns",
+]
 
 
 def open_records(path: str, columns: Sequence[str] | None = None) -> ParquetRows | TextRows:
@@ -47,7 +57,8 @@ def read_records(paths: str | Path | Sequence[str | Path], columns: Sequence[str
 
     Raises:
         LoadError: for what cannot be read, naming file and row, and for a column that a file lacks.
-        ValueError: for another kind of file.
+        ValueError: for another kind of file, and for an empty list of columns.
     """
+    named = wanted_columns(columns)
     for path in expand(paths):
-        yield from open_records(path, columns).all_rows(Faults())
+        yield from open_records(path, named).all_rows(Faults())

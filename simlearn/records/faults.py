@@ -51,8 +51,24 @@ def check_columns(where: str, wanted: Sequence[str], there: Sequence[str]) -> No
     """Refuse columns that a file lacks.
 
     Raises:
-        LoadError: naming them and those that are there.
+        LoadError: naming them and those that are there; and for one that is there several times.
     """
     if missing := [name for name in wanted if name not in there]:
         listed = ", ".join(map(repr, there)) or "none"
         raise LoadError(f"{where} has no column {', '.join(map(repr, missing))}; there are {listed}")
+    if repeated := sorted({name for name in wanted if list(there).count(name) > 1}):
+        raise LoadError(f"{where} has several columns {', '.join(map(repr, repeated))}; rename them, or name others")
+
+
+def wanted_columns(columns: Sequence[str] | None) -> list[str] | None:
+    """The columns that are read; None for all. One may come without a list around it.
+
+    Raises:
+        ValueError: for no column at all.
+    """
+    if columns is None:
+        return None
+    named = [columns] if isinstance(columns, str) else list(columns)
+    if not named:
+        raise ValueError("columns names no column; leave it out to read all of them")
+    return named

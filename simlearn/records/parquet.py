@@ -32,8 +32,7 @@ class ParquetRows:
             there = list(file.schema_arrow.names)
             self.columns = there if columns is None else list(columns)
             check_columns(path, self.columns, there)
-            meta = file.metadata
-            self.group_sizes = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
+            self.group_sizes = _group_sizes(file)
             """The number of rows of each row group."""
 
     def all_rows(self, faults: Faults) -> Iterator[Row]:
@@ -49,9 +48,12 @@ class ParquetRows:
             faults: what becomes of row groups and rows that cannot be read.
 
         Raises:
-            LoadError: for these, naming file, row group and row.
+            LoadError: for these, naming file, row group and row; and for another file than it was.
         """
         with faults.at(self.path), self._opened() as file:
+            if _group_sizes(file) != self.group_sizes:  # what is read would not be what was counted
+                raise ValueError("it has other row groups than before; make the data set anew when files change")
+            check_columns(self.path, self.columns, list(file.schema_arrow.names))
             for group, start, stop in parts:
                 place = f"{self.path}, row group {group}"
                 table: Any = None
@@ -71,12 +73,18 @@ class ParquetRows:
         return ParquetFile(files.open(root, "rb"), pre_buffer=True)
 
 
+def _group_sizes(file: Any) -> list[int]:
+    return [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+
+
 def _rows_of(table: Any, place: str, first: int, faults: Faults) -> list[Row]:
     """The rows of a table as dictionaries; the first one has this number in its row group."""
     try:
         rows: list[Row] = table.to_pylist()
         return rows
-    except ValueError:  # such as a text that is no UTF-8, somewhere in these rows
+    except (ImportError, MemoryError):
+        raise
+    except Exception:  # a text that is no UTF-8, a date that Python has not: somewhere in these rows
         rows = []
         for row in range(len(table)):
             with faults.at(f"{place}, row {first + row},"):

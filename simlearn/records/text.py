@@ -39,10 +39,10 @@ class TextRows:
         self._is_csv = name.removesuffix(".gz").endswith(".csv")
         there = self._first() if self._is_csv or columns is None else []
         self.columns = there if columns is None else list(columns)
-        if self._is_csv:
+        self._header = there if self._is_csv else []
+        if self._header:  # a file without one has no rows either
             check_columns(path, self.columns, there)
-        self._places = [there.index(name) for name in self.columns] if self._is_csv else []
-        self._width = len(there)
+        self._places = [there.index(name) for name in self.columns] if self._header else []
 
     def check(self) -> None:
         """Look whether the first row has the columns.
@@ -105,6 +105,8 @@ class TextRows:
                     continue
                 if row and header:
                     yield row
+                elif row and row != self._header:  # its columns may have changed their places
+                    raise ValueError("it has another first line than before; make the data set anew when files change")
                 header = header or bool(row)
 
     def _json_lines(self) -> Iterator[str]:
@@ -113,9 +115,10 @@ class TextRows:
 
     def _of_csv(self, row: Any) -> Row:
         if isinstance(row, csv.Error):
-            raise row
-        if len(row) != self._width:
-            raise ValueError(f"it has {len(row)} values, the first line {self._width} names")
+            cure = "; take JSON lines or Parquet for longer texts, or raise csv.field_size_limit"
+            raise ValueError(f"{row}{cure if 'field limit' in str(row) else ''}")
+        if len(row) != len(self._header):
+            raise ValueError(f"it has {len(row)} values, the first line {len(self._header)} names")
         values = [row[place] for place in self._places]
         if any(map(_NO_TEXT.search, values)):
             raise ValueError("it is no UTF-8")
