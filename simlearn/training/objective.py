@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
     queries: Embeddings
     documents: Embeddings
     relation: Relation
-    figures: dict[str, Tensor]
+    figures: dict[str, Tensor] = {}  # noqa: RUF012 - NamedTuple default, never written to
 
 
 class Objective:
