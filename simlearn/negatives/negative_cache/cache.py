@@ -9,55 +9,24 @@ softmax over all (Lindgren, Reddi, Guo & Kumar 2021, "Efficient Training of Retr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from simlearn.embeddings import Embeddings
 from simlearn.negatives.negative_cache.config import NegativeCacheConfig
-from simlearn.negatives.negative_cache.draws import (
-    Chances,
-    Draw,
-    Top,
-    add_up,
-    best_of_groups,
-    best_of_tiles,
-    draw_tiles,
-)
+from simlearn.negatives.negative_cache.draws import Chances
 from simlearn.negatives.negative_cache.rows import cells_of_ids, last_of_each, rows_of_ids
+from simlearn.negatives.negative_cache.sampling import Found, Numbers, find
+from simlearn.negatives.negative_cache.together import Drawn, EncodeAgain, draw_together
 from simlearn.precision import at_least_single
 from simlearn.scoring import DotScorer, Scorer
 from simlearn.tiles import cuts, tile_shape
 
-EncodeAgain: TypeAlias = Callable[[Tensor], "Embeddings | Tensor"]
-"""From rows of the cache (n,) int64 to the embeddings (n, D) of their documents by the weights of the moment."""
-
 TILE_BYTES = 32 * 2**20
 _PAIR_BYTES = 16
 """A logit, its exponential and what a log-sum-exp or a top-k makes besides."""
-
-
-class Drawn(NamedTuple):
-    """The negatives of N queries.
-
-    Args:
-        lse: (N,) the log-sum-exp of the logits of all documents that are none of the query's own.
-        rows: (N, S) int64 rows of the cache that were drawn, −1 for none.
-        stale: (N, S) their logits by what was kept.
-        fresh: (N, S) their logits by the weights of the moment, with gradients; 0 for none.
-        staleness: (N, S) the squared distance of the kept from the fresh embedding, as a part of the latter's length
-            squared; 0 for none.
-        top: the best documents, where the cache was asked for `top_k`.
-    """
-
-    lse: Tensor
-    rows: Tensor
-    stale: Tensor
-    fresh: Tensor
-    staleness: Tensor
-    top: Top | None
 
 
 class NegativeCache(nn.Module):
@@ -115,8 +84,8 @@ class NegativeCache(nn.Module):
 
     @property
     def size(self) -> int:
-        """The most documents."""
-        return self.config.size
+        """The most documents here; of a shard fewer than its configuration says of all."""
+        return len(self.embeddings)
 
     def __len__(self) -> int:
         return int(self.state[0])
@@ -160,35 +129,59 @@ class NegativeCache(nn.Module):
             ValueError: for embeddings that are not finite, or not as many as there are rows.
         """
         asked = queries if isinstance(queries, Embeddings) else Embeddings(queries)
+        own = self._own(ids, len(asked))
+        return draw_together([self], asked, [encode_again], own, self.next_chances(), scale)
+
+    def next_chances(self, first: int = 0) -> Chances:
+        """Those of the next draw, for queries the first of which is number `first` of those of all processes."""
         draws, self.state[3] = int(self.state[3]), self.state[3] + 1
-        with torch.no_grad(), torch.autocast(asked.device.type, enabled=False):
-            draw, top, weights = self._draw(asked, self._own(ids, len(asked)), Chances(self.config.seed, draws), scale)
-        there = draw.rows >= 0
-        rows, places = torch.unique(draw.rows[there], return_inverse=True)
-        zeros = draw.logits.new_zeros(draw.rows.shape)
-        if not len(rows):
-            return draw.lse, Drawn(draw.lse, draw.rows, draw.logits, zeros, zeros, top)
-        made = encode_again(rows)
-        fresh = self._checked(made if isinstance(made, Embeddings) else Embeddings(made), len(rows))
-        owners = there.nonzero()[:, 0]
-        with torch.autocast(asked.device.type, enabled=False):
-            own = self._logits_of(self.scorer.paired(asked.take(owners), fresh.take(places)), scale).to(zeros.dtype)
-            logits = zeros.masked_scatter(there, own)
-            moved = (weights * (logits - logits.detach())).sum(1) / draw.rows.shape[1]
-        with torch.no_grad():
-            kept = self._kept(fresh)
-            before = self.embeddings[rows].to(kept.dtype)
-            gaps = (before - kept).square().sum(1) / kept.square().sum(1).clamp(min=torch.finfo(kept.dtype).tiny)
-            staleness = zeros.masked_scatter(there, gaps[places].to(zeros.dtype))
-            self.refresh(rows, fresh)
-        return draw.lse + moved, Drawn(draw.lse, draw.rows, draw.logits, logits, staleness, top)
+        return Chances(self.config.seed, draws, first)
 
     @torch.no_grad()
-    def refresh(self, rows: Tensor, documents: Tensor | Embeddings) -> None:
-        """Write the embeddings (n, D) of documents that are in these rows (n,)."""
+    def find(self, queries: Embeddings, own: Tensor, numbers: Numbers, scale: Tensor | float | None = None) -> Found:
+        """What the documents have to offer; see `draw_together`.
+
+        Args:
+            queries: N prepared embeddings.
+            own: (2, J) queries and ids of documents that are no negatives of theirs.
+            numbers: chance.
+            scale: instead of the cache's own.
+        """
+        config, count = self.config, len(self)
+        like = queries.values.new_empty((len(queries), 1), dtype=at_least_single(queries.values))
+        cells = cells_of_ids(self.ids[:count], own.to(self.ids.device))
+        group = config.size // config.top_k if config.groups and config.top_k is not None else 1
+        width = tile_shape(len(queries), max(1, count), _PAIR_BYTES, TILE_BYTES, multiple=group).columns
+
+        def tiles() -> Iterator[tuple[int, Tensor]]:
+            stop = -(-count // group) * group  # a group that is not full ends in rows that cannot be drawn
+            for columns in cuts(0, stop, max(width, group)) if count else []:
+                part = slice(columns.start, min(columns.stop, count))
+                documents = Embeddings(self.embeddings[part].to(like.device, like.dtype))
+                logits = self.logits_of(self.scorer.tile(queries, self._prepared(documents)), scale).to(like.dtype)
+                missing = columns.stop - part.stop
+                if missing > 0:
+                    logits = torch.nn.functional.pad(logits, (0, missing), value=-torch.inf)
+                inside = cells[:, (cells[1] >= part.start) & (cells[1] < part.stop)].to(like.device)
+                logits[inside[0], inside[1] - part.start] = -torch.inf
+                yield columns.start, logits
+
+        return find(tiles(), like, config, group, numbers)
+
+    @torch.no_grad()
+    def refresh(self, rows: Tensor, documents: Tensor | Embeddings) -> Tensor:
+        """Write the embeddings (n, D) of documents that are in these rows (n,).
+
+        Returns:
+            (n,) how far the kept ones were off: the squared distance, as a part of the new one's length squared.
+        """
         kept = self._kept(documents if isinstance(documents, Embeddings) else Embeddings(documents))
-        self.embeddings.index_copy_(0, rows, kept.to(self.embeddings.dtype))
+        places = rows.to(self.embeddings.device)
+        before = self.embeddings[places].to(kept)
+        gaps = (before - kept).square().sum(1) / kept.square().sum(1).clamp(min=torch.finfo(kept.dtype).tiny)
+        self.embeddings.index_copy_(0, places, kept.to(self.embeddings))
         self.written[rows] = (self.state[2] + 1).to(torch.int32)  # as young as those that are inserted next
+        return gaps
 
     @torch.no_grad()
     def insert(self, documents: Tensor | Embeddings, ids: Tensor) -> Tensor:
@@ -205,8 +198,7 @@ class NegativeCache(nn.Module):
             TypeError: for documents of many vectors.
             ValueError: for embeddings that are not finite, and another number of ids.
         """
-        given = documents if isinstance(documents, Embeddings) else Embeddings(documents)
-        checked = self._checked(given, len(ids), what="ids")
+        checked = self.checked(documents, len(ids), what="ids")
         ids = ids.to(self.ids.device)
         self.state[2] += 1
         last = last_of_each(ids)[-self.size :]
@@ -214,7 +206,9 @@ class NegativeCache(nn.Module):
         missing = rows < 0
         rows[missing] = self._places(int(missing.sum()), rows[~missing])
         self.ids[rows] = ids[last]
-        self.embeddings.index_copy_(0, rows, self._kept(checked.take(last)).to(self.embeddings.dtype))
+        self.embeddings.index_copy_(
+            0, rows.to(self.embeddings.device), self._kept(checked.take(last)).to(self.embeddings)
+        )
         self.written[rows] = self.state[2].to(torch.int32)
         return rows_of_ids(ids[last], ids, rows)
 
@@ -246,57 +240,8 @@ class NegativeCache(nn.Module):
             self.state[1] = (oldest[-1] + 1) % self.size
         return torch.cat([free, oldest])
 
-    def _draw(
-        self, queries: Embeddings, own: Tensor, chances: Chances, scale: Tensor | float | None
-    ) -> tuple[Draw, Top | None, Tensor | float]:
-        """The draw of some queries, their best documents, and what each sample weighs."""
-        config, count = self.config, len(self)
-        prepared = self.scorer.prepare_queries(queries.detach())
-        like = prepared.values.new_empty((len(queries), 1), dtype=at_least_single(prepared.values))
-        cells = cells_of_ids(self.ids[:count], own)
-        group = config.size // config.top_k if config.groups and config.top_k is not None else 1
-        width = tile_shape(len(queries), max(1, count), _PAIR_BYTES, TILE_BYTES, multiple=group).columns
-
-        def tiles() -> Iterator[tuple[int, Tensor]]:
-            stop = -(-count // group) * group  # a group that is not full ends in rows that cannot be drawn
-            for columns in cuts(0, stop, max(width, group)) if count else []:
-                part = slice(columns.start, min(columns.stop, count))
-                documents = Embeddings(self.embeddings[part].to(like.dtype))
-                logits = self._logits_of(self.scorer.tile(prepared, self._prepared(documents)), scale).to(like.dtype)
-                missing = columns.stop - part.stop
-                if missing > 0:
-                    logits = torch.nn.functional.pad(logits, (0, missing), value=-torch.inf)
-                inside = cells[:, (cells[1] >= part.start) & (cells[1] < part.stop)]
-                logits[inside[0], inside[1] - part.start] = -torch.inf
-                yield columns.start, logits
-
-        nothing = Draw.nothing(like, config.samples)
-        numbers = partial(chances.numbers, like, config.samples)
-        if config.top_k is not None and count:
-            top = best_of_groups(tiles(), group) if config.groups else best_of_tiles(tiles(), like, config.top_k)
-            if config.sampler == "highest":
-                return top.first(), top, 1.0
-            draw, weights = self._weighted(
-                top._replace(logits=config.inv_temp * top.logits).draw(numbers(0)), top.lse()
-            )
-            return draw, top, weights
-        if config.sampler == "softmax" and config.inv_temp == 1:
-            return draw_tiles(tiles(), nothing, numbers), None, 1.0
-        sums = [nothing.lse]
-        summed = add_up(tiles(), sums)
-        if config.sampler == "highest":
-            return best_of_tiles(summed, like, 1).first()._replace(lse=sums[0]), None, 1.0
-        steeper = draw_tiles(((first, config.inv_temp * tile) for first, tile in summed), nothing, numbers)
-        draw, weights = self._weighted(steeper, sums[0])
-        return draw, None, weights
-
-    def _weighted(self, steeper: Draw, lse: Tensor) -> tuple[Draw, Tensor]:
-        """A draw by logits times `inv_temp` as one of the logits, and what each sample weighs for that."""
-        draw = Draw(lse, steeper.rows, steeper.logits / self.config.inv_temp)
-        gap = (draw.logits - lse[:, None]) - (steeper.logits - steeper.lse[:, None])
-        return draw, torch.where(draw.rows >= 0, gap, 0.0).exp()
-
-    def _logits_of(self, scores: Tensor, scale: Tensor | float | None) -> Tensor:
+    def logits_of(self, scores: Tensor, scale: Tensor | float | None = None) -> Tensor:
+        """The logits of scores of any shape."""
         if self.score_transform is not None and scale is None:
             return self.score_transform(scores)
         return scores * (self.scale if scale is None else scale)
@@ -322,7 +267,9 @@ class NegativeCache(nn.Module):
             raise ValueError(f"ids must be those of {count} queries' positives, got {len(ids)}")
         return torch.stack([torch.arange(count, device=ids.device), ids])
 
-    def _checked(self, documents: Embeddings, count: int, what: str = "rows") -> Embeddings:
+    def checked(self, documents: Tensor | Embeddings, count: int, what: str = "rows") -> Embeddings:
+        """One finite vector for each of so many documents, or an error; see `insert`."""
+        documents = documents if isinstance(documents, Embeddings) else Embeddings(documents)
         if documents.is_multi_vector:
             raise TypeError(
                 "a negative cache keeps one vector a document, and these have many: pool them in the document tower, "

@@ -139,11 +139,21 @@ class Top(NamedTuple):
     logits: Tensor
     rows: Tensor
 
+    @classmethod
+    def nothing(cls, like: Tensor, k: int) -> Top:
+        """Of no documents; `like` (N, ...) tells N, dtype and device."""
+        rows = torch.full((len(like), k), -1, dtype=torch.long, device=like.device)
+        return cls(like.new_full((len(like), k), -torch.inf), rows)
+
     def merged(self, other: Top) -> Top:
         """The best of both, as many as there were here."""
-        logits, rows = torch.cat([self.logits, other.logits], 1), torch.cat([self.rows, other.rows], 1)
-        best = logits.topk(self.logits.shape[1], dim=1)
-        return Top(best.values, rows.gather(1, best.indices))
+        both = self.beside(other)
+        best = both.logits.topk(self.logits.shape[1], dim=1)
+        return Top(best.values, both.rows.gather(1, best.indices))
+
+    def beside(self, other: Top) -> Top:
+        """These and the others, as the best of one group more each."""
+        return Top(torch.cat([self.logits, other.logits], 1), torch.cat([self.rows, other.rows], 1))
 
     def lse(self) -> Tensor:
         """(N,) the log-sum-exp of these."""
@@ -151,6 +161,8 @@ class Top(NamedTuple):
 
     def first(self) -> Draw:
         """The best of all, in the place of one that is drawn."""
+        if not self.logits.shape[1]:
+            return Draw.nothing(self.logits, 1)
         best = self.logits.argmax(1, keepdim=True)
         rows, logits = self.rows.gather(1, best), self.logits.gather(1, best)
         return Draw(self.lse(), torch.where(logits > -torch.inf, rows, -1), logits)
@@ -158,24 +170,26 @@ class Top(NamedTuple):
     def draw(self, chances: Tensor) -> Draw:
         """A draw of these alone."""
         of_places = draw_tile(self.logits, chances)
+        if not self.logits.shape[1]:
+            return of_places
         rows = self.rows.gather(1, of_places.rows.clamp(min=0))
         return of_places._replace(rows=torch.where(of_places.rows < 0, -1, rows))
 
 
 def best_of_tiles(tiles: Iterator[tuple[int, Tensor]], nothing: Tensor, k: int) -> Top:
     """The k best documents of each query, whose logits come in tiles; `nothing` (N, ...) tells N, dtype and device."""
-    found = Top(nothing.new_full((len(nothing), k), -torch.inf), torch.full((len(nothing), k), -1).to(nothing.device))
+    found = Top.nothing(nothing, k)
     for first, tile in tiles:
         best = tile.topk(min(k, tile.shape[1]), dim=1)
         found = found.merged(Top(best.values, best.indices + first))
     return found
 
 
-def best_of_groups(tiles: Iterator[tuple[int, Tensor]], size: int) -> Top:
-    """The best document of each group of `size` rows in a row; tiles hold whole groups."""
-    parts = []
+def best_of_groups(tiles: Iterator[tuple[int, Tensor]], nothing: Tensor, size: int) -> Top:
+    """The best document of each group of `size` rows in a row; tiles hold whole groups. `nothing`: as above."""
+    found = Top.nothing(nothing, 0)
     for first, tile in tiles:
         best = tile.view(len(tile), -1, size).max(2)
         starts = torch.arange(0, tile.shape[1], size, device=tile.device) + first
-        parts.append(Top(best.values, best.indices + starts))
-    return Top(torch.cat([part.logits for part in parts], 1), torch.cat([part.rows for part in parts], 1))
+        found = found.beside(Top(best.values, best.indices + starts))
+    return found

@@ -8,9 +8,10 @@ from torch import Tensor
 from simlearn.embeddings import Embeddings
 from simlearn.losses import SimilarityLoss
 from simlearn.negatives.memory import EncodeOrigins, Memory
-from simlearn.negatives.negative_cache.cache import Drawn, NegativeCache
+from simlearn.negatives.negative_cache.cache import NegativeCache
 from simlearn.negatives.negative_cache.config import NegativeCacheConfig
 from simlearn.negatives.negative_cache.rows import cells_of_ids
+from simlearn.negatives.negative_cache.together import Drawn
 from simlearn.relations import Relation, RelationKind, Remembered
 from simlearn.scoring import Scorer
 

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simlearn import CosineScorer, Embeddings, KeptFeatures, NegativeCache, NegativeCacheConfig
+from simlearn.negatives.negative_cache import together
 from simlearn.negatives.negative_cache.draws import Draw
+from simlearn.negatives.negative_cache.sampling import choose
 
 
 def column(*values: float) -> Tensor:
@@ -25,15 +27,14 @@ def filled(documents: Tensor, size: int | None = None, scorer: Any = None, **opt
     return cache
 
 
-def forced(monkeypatch: pytest.MonkeyPatch, cache: NegativeCache, rows: list[int]) -> None:
+def forced(monkeypatch: pytest.MonkeyPatch, rows: list[int]) -> None:
     """Draw these rows."""
-    inner = cache._draw
 
-    def drawn(*given: Any) -> Any:
-        draw, top, weights = inner(*given)
-        return Draw(draw.lse, torch.tensor(rows)[:, None], draw.logits), top, weights
+    def chosen(*given: Any) -> Any:
+        draw, weights = choose(*given)
+        return Draw(draw.lse, torch.tensor(rows)[:, None], draw.logits), weights
 
-    monkeypatch.setattr(cache, "_draw", drawn)
+    monkeypatch.setattr(together, "choose", chosen)
 
 
 class TestGoldenValues:
@@ -51,7 +52,7 @@ class TestGoldenValues:
     def test_the_gradient_of_a_draw(self, monkeypatch: pytest.MonkeyPatch) -> None:
         base = column(1, -1)
         cache = filled(base)
-        forced(monkeypatch, cache, [0, 1, 0])
+        forced(monkeypatch, [0, 1, 0])
         for_queries, for_documents = (torch.ones((), dtype=torch.float64, requires_grad=True) for _ in range(2))
         queries = for_queries * self.queries
         extra, _ = cache.extra(queries, lambda rows: for_documents * base[rows])
@@ -73,7 +74,7 @@ class TestGoldenValues:
 
     def test_staleness(self, monkeypatch: pytest.MonkeyPatch) -> None:
         cache = filled(column(1, -1))
-        forced(monkeypatch, cache, [0, 1, 0])
+        forced(monkeypatch, [0, 1, 0])
         fresh = column(2, -3)
         _, drawn = cache.extra(self.queries, lambda rows: fresh[rows])
         assert drawn.staleness[:, 0].tolist() == pytest.approx([0.25, 4 / 9, 0.25])

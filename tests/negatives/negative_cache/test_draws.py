@@ -86,7 +86,7 @@ def test_the_best() -> None:
     for step in (50, 8, 3):
         top = best_of_tiles(tiles(whole, step), whole, 5)
         assert torch.equal(top.logits, expected.values) and torch.equal(top.rows, expected.indices)
-    groups = best_of_groups(tiles(whole, 10), 5)
+    groups = best_of_groups(tiles(whole, 10), whole, 5)
     assert torch.equal(groups.logits, whole.view(3, 10, 5).amax(2))
     assert torch.equal(whole.gather(1, groups.rows), groups.logits)
     few = best_of_tiles(tiles(whole[:, :2], 2), whole, 5)
