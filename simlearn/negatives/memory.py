@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -12,17 +12,35 @@ from simlearn.losses import SimilarityLoss
 from simlearn.relations import Relation, RelationKind
 from simlearn.scoring import Scorer
 
-EncodeOrigins: TypeAlias = Callable[[Tensor, bool], Embeddings]
-"""From where documents came (n, 2), the same in all processes, to their embeddings by the weights of the moment; with
-gradients, where that is asked for."""
+
+class EarlierDocuments(Protocol):
+    """Documents of earlier batches, by where they came from: (n, 2), see `Batch`."""
+
+    def encode(self, origins: Tensor, grad: bool, shared: bool) -> Embeddings:
+        """Their embeddings by the weights of the moment.
+
+        Args:
+            origins: (n, 2) where they came from.
+            grad: with gradients, in the mode of the step; else in eval mode.
+            shared: whether all processes ask for the same ones: each then encodes its share, and all get all of them.
+        """
+        ...
+
+    def read(self, origins: Tensor) -> list[Any]:
+        """The n documents themselves."""
+        ...
 
 
 class Memory(nn.Module):
     """The base of memories. A step asks each for its terms before the batch's own loss, and shows it the batch after.
 
     What is kept is the module's state, so that a run that resumes goes on as it would have. Batches are those of all
-    processes.
+    processes, and so is what most memories keep. One that keeps something else in each process defines `start`,
+    `finish`, `whole` and `share_of`.
     """
+
+    replaces_batch = False
+    """Whether the logit of `beside` stands for the documents of the batch too that nobody judged for a query."""
 
     def terms(
         self,
@@ -55,7 +73,7 @@ class Memory(nn.Module):
         documents: Embeddings,
         relation: Relation,
         scorer: Scorer,
-        encode: EncodeOrigins,
+        earlier: EarlierDocuments | None,
     ) -> Tensor | None:
         """One more logit against each query (N,), for a loss that takes it; see `SimilarityLoss.takes_extra`.
 
@@ -65,7 +83,7 @@ class Memory(nn.Module):
             documents: M embeddings.
             relation: of these.
             scorer: how embeddings compare.
-            encode: encodes documents of earlier batches again.
+            earlier: documents of earlier batches, to be encoded again; None where nobody can.
 
         Returns:
             Logits in the graph, −inf for none; None for none at all.
@@ -93,3 +111,19 @@ class Memory(nn.Module):
             origins: (M, 2) where they came from, so that they can be encoded again; None for streams. See `Batch`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define remember")
+
+    # Of several processes
+
+    def start(self) -> None:
+        """Called in every process when a fit starts, before a checkpoint is loaded."""
+
+    def finish(self) -> None:
+        """Called in every process when a fit ends: what is kept becomes the same in all of them."""
+
+    def whole(self) -> dict[str, Any]:
+        """The state as a checkpoint holds it, by the names of `state_dict`; called in every process at once."""
+        return self.state_dict()
+
+    def share_of(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """What `load_state_dict` takes in this process, of what `whole` gave."""
+        return dict(state)

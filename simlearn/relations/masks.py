@@ -31,6 +31,8 @@ def different(relation: Relation, rows: slice, columns: slice, in_batch: bool) -
 
 def _unjudged(relation: Relation, rows: slice, columns: slice, in_batch: bool) -> Tensor | None:
     """What is different though nobody judged it; None where nothing is."""
+    if relation.judged_only:
+        return None
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     if relation.query_subgroups is not None and relation.document_subgroups is not None:
         queries, documents = relation.query_subgroups[rows, None], relation.document_subgroups[None, columns]

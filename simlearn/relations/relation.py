@@ -54,6 +54,7 @@ class Relation:
         document_log_q: (M,) float32, the logarithm of the probability with which each document is drawn into a batch.
         offsets: (N + 1,) int64 for `RANKING`: the candidates of query i are documents `offsets[i]` to `offsets[i + 1]`.
         one_space: whether queries and documents come from one tower, so that documents compare with documents too.
+        judged_only: whether nothing is different but what was judged so, whatever a loss takes for negatives.
         shares: what each of W processes brought, (N, M) by rank, where all of them hold this same relation, having
             gathered it; they may share the work. Empty where it was not gathered.
 
@@ -78,6 +79,7 @@ class Relation:
     document_log_q: Tensor | None = None
     offsets: Tensor | None = None
     one_space: bool = True
+    judged_only: bool = False
     shares: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:

@@ -118,6 +118,7 @@ def fit(
         check_trainer(trainer)
         trainable_model.check(train, validation, trainer.world_size)
         callbacks = list(trainer.callbacks)  # type: ignore[attr-defined]
+        trainer.callbacks.append(_Together())  # type: ignore[attr-defined]
         trainable_model.use_loaders(train, validation)
         try:
             trainer.fit(trainable_model, ckpt_path=ckpt_path)
@@ -125,6 +126,20 @@ def fit(
             trainable_model.use_loaders(None, None)
             trainer.callbacks[:] = callbacks  # type: ignore[attr-defined]
     _write_card(trainable_model, train, validation, trainer)
+
+
+class _Together(pl.Callback):
+    """Tells a model when all processes are there: not by its own hooks, which users define without calling ours."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Before a checkpoint is loaded and DDP begins."""
+        if isinstance(pl_module, Trainable):
+            pl_module.start_together()
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """While all processes are still there."""
+        if isinstance(pl_module, Trainable):
+            pl_module.finish_together()
 
 
 def _write_card(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -14,15 +15,11 @@ from simlearn.losses import LossResult, SimilarityLoss
 from simlearn.losses.formula import with_one_more
 from simlearn.losses.global_loss import gather_batch
 from simlearn.negatives import Memory
-from simlearn.negatives.memory import EncodeOrigins
+from simlearn.negatives.memory import EarlierDocuments
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 from simlearn.training.metric_log import Measured, MetricLog
 from simlearn.training.stage import TrainStage
-
-
-def _cannot(origins: Tensor, grad: bool) -> Embeddings:
-    raise RuntimeError("nobody has told how documents are encoded again: pass encode= to Objective.step")
 
 
 class Outcome(NamedTuple):
@@ -87,7 +84,7 @@ class Objective:
         stage: TrainStage,
         step: int,
         origins: Tensor | None = None,
-        encode: EncodeOrigins = _cannot,
+        earlier: EarlierDocuments | None = None,
     ) -> Outcome:
         """The loss of one process's share of a batch.
 
@@ -98,7 +95,7 @@ class Objective:
             stage: in training it is the loss of the batches of all processes, else of this share alone.
             step: how many optimiser steps were taken.
             origins: (M, 2) where the documents came from, for memories; see `Batch`.
-            encode: encodes documents of earlier batches again, for memories.
+            earlier: documents of earlier batches, for memories that encode them again.
         """
         scorer, training = self.scorer, stage is TrainStage.TRAIN
         several = training and world_size() > 1
@@ -110,12 +107,14 @@ class Objective:
         memories = self.memories if training else []
         terms: dict[str, Tensor] = {}
         extra: dict[str, Tensor] = {}
+        compared = relation
         for memory in memories:
             terms |= memory.terms(self.loss, queries, documents, relation, scorer, step)
-            logits = memory.beside(self.loss, queries, documents, relation, scorer, encode)
+            logits = memory.beside(self.loss, queries, documents, relation, scorer, earlier)
             if logits is not None:
                 extra["extra"] = with_one_more(extra["extra"], logits) if extra else logits
-        result = LossResult.of(self.loss.compute(queries, documents, relation, scorer, **extra))
+                compared = replace(compared, judged_only=compared.judged_only or memory.replaces_batch)
+        result = LossResult.of(self.loss.compute(queries, documents, compared, scorer, **extra))
         if several and not gathered:
             result = result.over_processes()
         for memory in memories:

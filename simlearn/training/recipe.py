@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simlearn.cache import CacheConfig
@@ -61,9 +61,23 @@ class ModelRecipe(Trainable):
         """How batches are compared with earlier ones (cross-batch memory). Default: not at all."""
         return None
 
-    def configure_negative_cache(self) -> NegativeCacheConfig | None:
-        """How many documents of earlier batches stand in the softmax of each query (negative cache). Default: none."""
+    def configure_negative_cache(self) -> NegativeCacheConfig | Mapping[str, NegativeCacheConfig] | None:
+        """How many documents of earlier batches stand in the softmax of each query (negative cache). Default: none.
+
+        Several by name, such as one a language, are drawn from as one, and none crowds out the documents of another;
+        `negative_cache_of` says which of them keeps a document.
+        """
         return None
+
+    def negative_cache_of(self, document: Any) -> str:
+        """The name of the negative cache that keeps a document, where there are several.
+
+        It is asked once for each document that none of them keeps.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has several negative caches, so it must define negative_cache_of(document), which "
+            "names one of them"
+        )
 
     def configure_metrics(self) -> AttachedMetric | Sequence[AttachedMetric]:
         """Metrics of pairs or groups, logged each epoch as `<name>_train` and `<name>_validation`. Default: none."""
@@ -107,9 +121,10 @@ class ModelRecipe(Trainable):
         if xbm is not None:
             memories["xbm"] = CrossBatchMemory(_checked(xbm, XbmConfig, "configure_xbm"), loss)
         if cache is not None:
-            _checked(cache, NegativeCacheConfig, "configure_negative_cache")
-            size = self.model.tower("document").embedding_size
-            memories["negative_cache"] = NegativeCacheMemory(cache, loss, self.model.scorer, size)
+            for one in cache.values() if isinstance(cache, Mapping) else [cache]:
+                _checked(one, NegativeCacheConfig, "configure_negative_cache")
+            size, scorer = self.model.tower("document").embedding_size, self.model.scorer
+            memories["negative_cache"] = NegativeCacheMemory(cache, loss, scorer, size, self.negative_cache_of)
         return memories
 
 

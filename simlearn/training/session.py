@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.encoding import encode_in_batches, encode_shared, evaluating
 from simlearn.losses import SimilarityLoss
 from simlearn.models import SimilarityModel
+from simlearn.negatives import EarlierDocuments
 from simlearn.ragged import offsets_of
 from simlearn.towers.chunks import collate_in_chunks, embed_in_chunks
 from simlearn.towers.inputs import CachedRows, Inputs
@@ -204,6 +205,10 @@ class Session:
         places = offsets_of(torch.tensor(counts))[sample_of] + origins[:, 1].cpu()
         return [objects[place] for place in places.tolist()]
 
+    def earlier(self, stage: TrainStage) -> EarlierDocuments:
+        """The documents of the batches of a stage, for memories."""
+        return _Earlier(self, stage)
+
     def batch_count(self, stage: TrainStage, world_size: int) -> int | None:
         """How many batches one process gets in an epoch; None for a stream."""
         training = stage is TrainStage.TRAIN
@@ -222,3 +227,17 @@ class Session:
             return first, first
         queries, documents = first.split([batch.relation.n_queries, batch.relation.n_documents])
         return queries, documents
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """See `EarlierDocuments`."""
+
+    session: Session
+    stage: TrainStage
+
+    def encode(self, origins: Tensor, grad: bool, shared: bool) -> Embeddings:
+        return self.session.encode(self.read(origins), "document", grad=grad, shared=shared)
+
+    def read(self, origins: Tensor) -> list[Any]:
+        return self.session.documents_at(self.stage, origins)

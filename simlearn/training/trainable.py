@@ -85,6 +85,12 @@ class Trainable(pl.LightningModule):
         """What a model card says of the training besides epochs, steps and the like."""
         return {}
 
+    def start_together(self) -> None:
+        """Called in every process of a fit when all are there, before a checkpoint is loaded and DDP begins."""
+
+    def finish_together(self) -> None:
+        """Called in every process of a fit that has come to its end."""
+
     # What a user may define besides
 
     def configure_evaluators(self) -> Mapping[str, BaseEvaluator]:

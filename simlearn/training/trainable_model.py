@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from simlearn.data import Batch, SimilarityDataLoader
-from simlearn.embeddings import Embeddings
 from simlearn.evaluation import AttachedMetric
 from simlearn.negatives import Memory
 from simlearn.relations import Relation
@@ -96,9 +95,8 @@ class TrainableModel(ModelRecipe):
         """See `Trainable`; also finds the classes of losses that learn a vector for each."""
         check_model(self, self.model, train, world_size, self.encode_chunk_size, self.encode_chunk_tokens)
         check_data(train, self.loss, world_size)
-        for memory in self.memories.values():
-            if isinstance(memory, Memory):
-                memory.check(train.relation, train.is_stream)
+        for memory in self._memories().values():
+            memory.check(train.relation, train.is_stream)
         if validation is not None:
             check_kind(validation, self.loss)
         warn_if_unsavable(self.model)
@@ -111,7 +109,7 @@ class TrainableModel(ModelRecipe):
     @property
     def objective(self) -> Objective:
         """What a step makes of embeddings, of the parts of the moment: a loss that was exchanged counts at once."""
-        memories = [memory for memory in self.memories.values() if isinstance(memory, Memory)]
+        memories = list(self._memories().values())
         watched = type(self).process_results is not TrainableModel.process_results
         return Objective(self.loss, self.model.scorer, memories, self._metrics, watched)
 
@@ -119,17 +117,11 @@ class TrainableModel(ModelRecipe):
         """See `Trainable`."""
         queries, documents = self.session.embed(batch)
         step = self.trainer.global_step
-        outcome = self.objective.step(
-            queries, documents, batch.relation, stage, step, batch.origins, partial(self._encode_again, stage)
-        )
+        earlier = self.session.earlier(stage)
+        outcome = self.objective.step(queries, documents, batch.relation, stage, step, batch.origins, earlier)
         values, others = outcome.queries.values, outcome.documents.values
         self.process_results(values, outcome.relation, batch_idx, stage, document_embeddings=others)
         return outcome
-
-    def _encode_again(self, stage: TrainStage, origins: Tensor, grad: bool) -> Embeddings:
-        """See `EncodeOrigins`; each process encodes its share."""
-        objects = self.session.documents_at(stage, origins)
-        return self.session.encode(objects, "document", grad=grad, shared=True)
 
     def facts(self) -> dict[str, Any]:
         """The loss with its settings."""
@@ -139,11 +131,37 @@ class TrainableModel(ModelRecipe):
             settings = "..."
         return {"loss": f"{type(self.loss).__name__}({settings})"}
 
+    def _memories(self) -> dict[str, Memory]:
+        return {name: memory for name, memory in self.memories.items() if isinstance(memory, Memory)}
+
+    def start_together(self) -> None:
+        """See `Trainable`; memories take their shares."""
+        # DDP would send every buffer of the first process to the others in every step.
+        names = [f"memories.{name}" for name, _ in self.memories.named_buffers()]
+        ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
+        ignore(self, names)
+        for memory in self._memories().values():
+            memory.start()
+
+    def finish_together(self) -> None:
+        """See `Trainable`; memories become whole again."""
+        for memory in self._memories().values():
+            memory.finish()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See `Trainable`; what memories keep in other processes goes into the checkpoint too."""
+        super().on_save_checkpoint(checkpoint)
+        for name, memory in self._memories().items():
+            checkpoint["state_dict"] |= {f"memories.{name}.{key}": value for key, value in memory.whole().items()}
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See `Trainable`; memories that are switched on only now start empty."""
         super().on_load_checkpoint(checkpoint)
         state = checkpoint["state_dict"]
         if "memory._extra_state" in state:  # as version 0.1 named it
             state["memories.xbm._extra_state"] = state.pop("memory._extra_state")
-        for name, value in self.memories.state_dict(prefix="memories.").items():
-            state.setdefault(name, value)
+        for name, memory in self._memories().items():
+            prefix = f"memories.{name}."
+            kept = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            own = {**memory.state_dict(), **(memory.share_of(kept) if kept else {})}
+            state.update({f"{prefix}{key}": value for key, value in own.items()})

@@ -79,8 +79,20 @@ class NegativeCache(nn.Module):
         self.register_buffer("embeddings", torch.zeros(config.size, embedding_size, dtype=config.dtype))
         self.register_buffer("ids", torch.zeros(config.size, dtype=torch.long))
         self.register_buffer("written", torch.zeros(config.size, dtype=torch.int32))
-        # How many rows are filled, the row of the next document by "fifo", insertions and draws so far.
-        self.register_buffer("state", torch.zeros(4, dtype=torch.long), persistent=True)
+        # How many rows are filled, the row of the next document by "fifo", insertions and draws so far, and the size.
+        self.register_buffer("state", torch.tensor([0, 0, 0, 0, config.size]))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NegativeCache:
+        """Moves the tensors, but not embeddings that stay on the CPU."""
+        stays = self.embeddings if self.config.device == "cpu" else None
+        if stays is not None:
+            self._buffers["embeddings"] = None
+        try:
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        finally:
+            if stays is not None:
+                self._buffers["embeddings"] = stays
+        return self
 
     @property
     def size(self) -> int:
@@ -212,13 +224,22 @@ class NegativeCache(nn.Module):
         self.written[rows] = self.state[2].to(torch.int32)
         return rows_of_ids(ids[last], ids, rows)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        theirs = state_dict.get(f"{prefix}embeddings")
-        if theirs is not None and theirs.dtype is not self.embeddings.dtype:
+    def check_state(self, state: Tensor, embeddings: Tensor) -> None:
+        """Refuse what another cache kept.
+
+        Raises:
+            ValueError: for another size or dtype, naming both.
+        """
+        size = int(state.view(-1, len(self.state))[0, -1])
+        if size != self.config.size or embeddings.dtype is not self.embeddings.dtype:
             raise ValueError(
-                f"the negative cache was kept in {theirs.dtype}, and this one in {self.embeddings.dtype}; give "
-                "NegativeCacheConfig the same dtype"
+                f"the negative cache kept {size} documents in {embeddings.dtype}, and this one keeps "
+                f"{self.config.size} in {self.embeddings.dtype}; give NegativeCacheConfig the same size and dtype"
             )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        if f"{prefix}state" in state_dict and f"{prefix}embeddings" in state_dict:
+            self.check_state(state_dict[f"{prefix}state"], state_dict[f"{prefix}embeddings"])
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _places(self, count: int, taken: Tensor) -> Tensor:

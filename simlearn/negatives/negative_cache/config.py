@@ -9,6 +9,17 @@ import torch
 
 Sampler = Literal["softmax", "highest"]
 Eviction = Literal["lru", "fifo"]
+Distribution = Literal["sharded", "replicated", "local"]
+Write = Literal["train", "eval"]
+Device = Literal["auto", "cpu"]
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "sampler": get_args(Sampler),
+    "eviction": get_args(Eviction),
+    "write": get_args(Write),
+    "distributed": get_args(Distribution),
+    "device": get_args(Device),
+}
 
 
 @dataclass(frozen=True)
@@ -31,8 +42,18 @@ class NegativeCacheConfig:
             oldest first.
         eviction: whose place a new document takes: `"fifo"` the one that came first, `"lru"` the one that was encoded
             longest ago, so that what is drawn often stays.
+        in_batch: whether the documents of the batch are negatives besides, as soon as the cache counts. Without them a
+            softmax is over a query's own documents and the cache, as in the paper.
+        write: `"train"` keeps the embeddings that training computes, dropout and all, as the paper; `"eval"` those
+            that are served, for a second encoder pass.
+        distributed: of several processes. `"sharded"`: each keeps, searches and encodes a part of the `size` documents,
+            and what is drawn is drawn from all. `"replicated"`: each keeps all, and searches them for all queries.
+            `"local"`: each keeps `size` documents of its own batches for its own queries, which is as quick as one
+            process, and not the same as one.
         dtype: what embeddings are kept in; 16 bits halve the memory, and are slower on CPUs that cannot compute in
             them.
+        device: where embeddings are kept, `"auto"` where the model is. On the `"cpu"` they cost no memory of a GPU,
+            and go there tile by tile in every step.
         seed: of the drawing, 0 or more.
 
     Raises:
@@ -48,7 +69,11 @@ class NegativeCacheConfig:
     start_filled: float = 0.0
     refresh: int = 0
     eviction: Eviction = "lru"
+    in_batch: bool = True
+    write: Write = "train"
+    distributed: Distribution = "sharded"
     dtype: torch.dtype = torch.float32
+    device: Device = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -67,10 +92,9 @@ class NegativeCacheConfig:
                 f"groups=True cuts size={self.size} into top_k={self.top_k} groups, which must be of one size; choose "
                 "a multiple"
             )
-        if self.sampler not in get_args(Sampler):
-            raise ValueError(f"sampler must be 'softmax' or 'highest', got {self.sampler!r}")
-        if self.eviction not in get_args(Eviction):
-            raise ValueError(f"eviction must be 'lru' or 'fifo', got {self.eviction!r}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {getattr(self, name)!r}")
         if not self.inv_temp > 0 or (self.inv_temp != 1 and self.sampler == "highest"):
             raise ValueError(f"inv_temp must be above 0, and goes with sampler='softmax'; got {self.inv_temp}")
         if not self.dtype.is_floating_point:

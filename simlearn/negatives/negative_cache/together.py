@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simlearn.distributed import gather, gather_parts, rank, world_size
+from simlearn.distributed import gather, gather_parts, rank, together, world_size
 from simlearn.embeddings import Embeddings
 from simlearn.negatives.negative_cache.draws import Chances, Draw, Top
 from simlearn.negatives.negative_cache.sampling import Found, Numbers, choose
@@ -87,10 +87,9 @@ def draw_together(
         return chances.numbers(like, config.samples, use)
 
     with torch.no_grad(), torch.autocast(queries.device.type, enabled=False):
-        found, starts = None, []
-        for number, cache in enumerate(caches):
-            starts.append(rank() * size * sharded + sum(one.config.size for one in caches[:number]))
-            piece = cache.find(prepared, own, numbers, scale).moved(starts[-1])
+        found, starts = None, first_rows(caches, sharded)
+        for number, (cache, start) in enumerate(zip(caches, starts, strict=True)):
+            piece = cache.find(prepared, own, numbers, scale).moved(start)
             found = piece if found is None else found.merged(piece, config, numbers(_MERGES + number))
         if found is None:
             raise ValueError("there is no cache to draw from")
@@ -102,8 +101,10 @@ def draw_together(
     zeros = draw.logits.new_zeros(draw.rows.shape)
     if not len(rows):
         return draw.lse, Drawn(draw.lse, draw.rows, draw.logits, zeros, zeros, found.top)
-    values, gaps = _encoded(caches, encode_again, rows, starts, like)
-    if sharded and world_size() > 1:
+    if not (sharded and world_size() > 1):
+        values, gaps = _encoded(caches, encode_again, rows, starts, like)
+    else:
+        values, gaps = together(lambda: _encoded(caches, encode_again, rows, starts, like), "encoding drawn documents")
         counts = torch.bincount(rows // size, minlength=world_size()).tolist()
         values, gaps = gather(values, counts), torch.cat(gather_parts([gaps])[0])
     with torch.autocast(queries.device.type, enabled=False):
@@ -114,6 +115,17 @@ def draw_together(
     return draw.lse + moved, Drawn(draw.lse, draw.rows, draw.logits, logits, staleness, found.top)
 
 
+def first_rows(caches: Sequence[NegativeCache], sharded: bool) -> list[int]:
+    """The number of the first row of each cache of this process among those of all."""
+    sizes = [cache.config.size for cache in caches]
+    return [rank() * sum(sizes) * sharded + sum(sizes[:number]) for number in range(len(sizes))]
+
+
+def rows_within(rows: Tensor, cache: NegativeCache, start: int) -> Tensor:
+    """Those of some rows that are of a cache, by its own numbers."""
+    return rows[(rows >= start) & (rows < start + cache.config.size)] - start
+
+
 def _encoded(
     caches: Sequence[NegativeCache], encode_again: Sequence[EncodeAgain], rows: Tensor, starts: list[int], like: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -121,7 +133,7 @@ def _encoded(
     # An empty part has the dtype of the others, which all processes join.
     values, gaps = [like.new_zeros((0, caches[0].embeddings.shape[1]))], [like.new_zeros(0)]
     for cache, encode, start in zip(caches, encode_again, starts, strict=True):
-        own = rows[(rows >= start) & (rows < start + cache.config.size)] - start
+        own = rows_within(rows, cache, start)
         if len(own):
             fresh = cache.checked(encode(own), len(own))
             values.append(fresh.values.to(like.dtype))

@@ -227,13 +227,13 @@ def test_it_goes_on_where_it_was_saved() -> None:
         cache.insert(documents[:3] + 1, torch.tensor([40, 41, 3]))
     one, other = (cache.extra(queries, lambda rows: documents[rows % 20]) for cache in (first, second))
     assert torch.equal(one[0], other[0]) and torch.equal(one[1].rows, other[1].rows)
-    with pytest.raises(RuntimeError, match="size mismatch for embeddings"):
+    with pytest.raises(ValueError, match="kept 32 documents in .*, and this one keeps 16"):
         NegativeCache(NegativeCacheConfig(16), 3).load_state_dict(first.state_dict())
 
 
 def test_another_dtype_is_refused() -> None:
     half = NegativeCache(NegativeCacheConfig(4, dtype=torch.float16), 3)
-    with pytest.raises(ValueError, match="kept in torch.float32, and this one in torch.float16"):
+    with pytest.raises(ValueError, match="documents in torch.float32, and this one keeps 4 in torch.float16"):
         half.load_state_dict(NegativeCache(NegativeCacheConfig(4), 3).state_dict())
 
 
@@ -312,8 +312,8 @@ class TestBadInput:
             ({"size": 4, "top_k": 5}, "top_k must be from 1 to size, 4, got 5"),
             ({"size": 10, "top_k": 4, "groups": True}, "cuts size=10 into top_k=4 groups"),
             ({"size": 10, "groups": True}, "cuts size=10 into top_k=None groups"),
-            ({"size": 4, "sampler": "best"}, "'softmax' or 'highest'"),
-            ({"size": 4, "eviction": "oldest"}, "'lru' or 'fifo'"),
+            ({"size": 4, "sampler": "best"}, "sampler must be one of 'softmax', 'highest', got 'best'"),
+            ({"size": 4, "eviction": "oldest"}, "eviction must be one of 'lru', 'fifo'"),
             ({"size": 4, "inv_temp": 0.0}, "inv_temp must be above 0"),
             ({"size": 4, "inv_temp": 2.0, "sampler": "highest"}, "goes with sampler='softmax'"),
             ({"size": 4, "dtype": torch.int8}, "must be one of floats"),
