@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from cached_models import Cached, SaveAt, loader_of
 from small_models import SmallModel, groups, numbers, pairs, quiet_trainer, weights
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,22 +33,8 @@ from simlearn.losses import SimilarityLoss
 from simlearn.negatives.negative_cache.memory import NegativeCacheMemory
 from simlearn.relations import Relation
 from simlearn.scoring import CosineScorer
-
-
-class Cached(SmallModel):
-    def __init__(self, config: NegativeCacheConfig, loss: SimilarityLoss | None = None, **options: Any) -> None:
-        self.cached = config
-        super().__init__(loss, **options)
-
-    def configure_negative_cache(self) -> NegativeCacheConfig:
-        return self.cached
-
-    @property
-    def memory(self) -> NegativeCacheMemory:
-        memory = self.memories["negative_cache"]
-        if not isinstance(memory, NegativeCacheMemory):
-            raise TypeError
-        return memory
+from simlearn.training.objective import Objective
+from simlearn.training.stage import TrainStage
 
 
 class AsKept:
@@ -61,10 +48,6 @@ class AsKept:
 
     def read(self, origins: Tensor) -> list[Any]:
         raise NotImplementedError
-
-
-def loader_of(count: int = 64, batch_size: int = 8, **options: Any) -> PairsSimilarityDataLoader:
-    return PairsSimilarityDataLoader(pairs(count), batch_size, **options)
 
 
 def test_the_cache_fills_and_says_how_it_is() -> None:
@@ -154,15 +137,6 @@ def test_rankings_and_their_hard_negatives() -> None:
     assert len(model.memory) == 40 and set(model.memory._documents[0].origins[:, 1].tolist()) == {0, 1}
 
 
-class SaveAt(pl.Callback):
-    def __init__(self, step: int, path: Path) -> None:
-        self.step, self.path = step, path
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        if trainer.global_step == self.step:
-            trainer.save_checkpoint(self.path)
-
-
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
     path = tmp_path / "middle.ckpt"
     whole = Cached(NegativeCacheConfig(40, top_k=10, refresh=2))
@@ -176,55 +150,78 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(tmp_path: Path) -> None
         assert torch.equal(value, again.memory.state_dict()[name]), name
 
 
-def trainer_of(processes: int, **options: Any) -> pl.Trainer:
-    settings: dict[str, Any] = {
-        "accelerator": "cpu",
-        "devices": processes,
-        "strategy": "ddp_fork" if processes > 1 else "auto",
-        "max_epochs": 2,
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "precision": "64-true",
-    }
-    return pl.Trainer(**settings | options)
+def test_the_batch_may_stay_out_of_it() -> None:
+    """The softmax of the paper: over a query's own document and the cache; its listed negatives stay."""
+    loss = MultipleNegativesRankingLoss(3.0)
+    queries, documents, kept = (torch.randn(4, 3, generator=torch.Generator().manual_seed(n)) for n in range(3))
+    memory = NegativeCacheMemory(NegativeCacheConfig(8, in_batch=False), loss, CosineScorer(), 3)
+    ids = torch.arange(4)
+    origins = torch.zeros(4, 2, dtype=torch.long)
+    memory.remember(Embeddings(kept), Relation.from_pairs(torch.ones(4), ids=(ids + 10, ids + 20)), origins)
+    relation = Relation.from_pairs(torch.tensor([1.0, 1.0, 1.0, 0.0]), ids=(ids[[0, 1, 2, 0]], ids + 30))
+    objective = Objective(loss, CosineScorer(), [memory])
+    outcome = objective.step(
+        Embeddings(queries), Embeddings(documents), relation, TrainStage.TRAIN, 0, origins, AsKept(kept)
+    )
+    logits = 3 * F.normalize(queries, dim=1) @ F.normalize(torch.cat([documents, kept]), dim=1).T
+    expected = []
+    for row, others in ((0, [3]), (1, []), (2, [])):
+        against = logits[row, [*others, 4, 5, 6, 7]].logsumexp(0)
+        expected.append(F.softplus(against - logits[row, row]))
+    # The first query has a twin, which shares what was judged.
+    twin = F.softplus(logits[3, [3, 4, 5, 6, 7]].logsumexp(0) - logits[3, 0])
+    torch.testing.assert_close(outcome.value, torch.stack([*expected, twin]).mean(), rtol=1e-5, atol=1e-6)
 
 
-def documents_of(model: Cached) -> dict[int, list[float]]:
-    """What is kept, by id."""
-    return {
-        int(name): row
-        for part in model.memory._documents
-        for name, row in zip(part.cache.ids[: len(part)], part.cache.embeddings.double().tolist(), strict=False)
-    }
+class Halves(Cached):
+    def negative_cache_of(self, document: Any) -> str:
+        return "left" if document[0] < 0 else "right"
 
 
-# What is drawn by chance alone depends on how documents are dealt; of the best few it does not.
-AS_ONE: dict[str, dict[str, Any]] = {
-    "replicated": {"size": 40, "samples": 2, "refresh": 3, "distributed": "replicated"},
-    "the best few": {"size": 128, "top_k": 10, "samples": 2},
-    "the best": {"size": 128, "sampler": "highest", "in_batch": False},
-    "written without dropout": {"size": 128, "top_k": 5, "write": "eval", "eviction": "fifo"},
-    "steeper": {"size": 128, "top_k": 5, "inv_temp": 2.0},
-}
+def test_several_caches_by_name() -> None:
+    model = Halves({"left": NegativeCacheConfig(10, refresh=2), "right": NegativeCacheConfig(20, start_filled=0.5)})
+    trainer = quiet_trainer(max_epochs=3)
+    fit(model, loader_of(), trainer=trainer)
+    objects = [pair.obj_b for pair in pairs(64)]
+    for name, size in (("left", 10), ("right", 20)):
+        part: Any = model.memory.parts[name]
+        kept = [objects[row] for row in part.origins[: len(part), 0].tolist()]
+        assert (
+            len(kept)
+            == len({*map(tuple, kept)})
+            == min(size, sum(model.negative_cache_of(one) == name for one in objects))
+        )
+        assert {model.negative_cache_of(one) for one in kept} == {name}
+    assert float(trainer.callback_metrics["train_cache_fill"]) == 1.0
 
 
-@pytest.mark.parametrize("options", AS_ONE.values(), ids=AS_ONE)
-def test_two_processes_train_as_one(options: dict[str, Any]) -> None:
-    found, kept = [], []
-    for processes in (1, 2):
-        model = Cached(NegativeCacheConfig(**options)).double()
-        fit(model, loader_of(batch_size=16 // processes), trainer=trainer_of(processes))
-        found.append(weights(model))
-        kept.append(documents_of(model))
-    for name, one in found[0].items():
-        if name.startswith("memories."):  # another order of rows
-            continue
-        torch.testing.assert_close(one, found[1][name], rtol=1e-6, atol=1e-7)
-    assert kept[0].keys() == kept[1].keys()
-    for name, row in kept[0].items():
-        assert row == pytest.approx(kept[1][name], rel=1e-5, abs=1e-6)
+def test_of_several_caches_one_must_be_named() -> None:
+    both = {"left": NegativeCacheConfig(10), "right": NegativeCacheConfig(10)}
+    with pytest.raises(NotImplementedError, match=r"must define negative_cache_of\(document\)"):
+        fit(Cached(both), loader_of(), trainer=quiet_trainer())
+    with pytest.raises(ValueError, match=r"negative_cache_of named 'left', and the caches are \['a', 'b'\]"):
+        fit(Halves({"a": both["left"], "b": both["right"]}), loader_of(), trainer=quiet_trainer())
+    with pytest.raises(ValueError, match="draw as one, so samples must be the same"):
+        Halves({"left": NegativeCacheConfig(10), "right": NegativeCacheConfig(10, samples=2)})
+    with pytest.raises(ValueError, match="gave no cache; return None"):
+        Cached({})
+
+
+def test_other_caches_do_not_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "both.ckpt"
+    both = {"left": NegativeCacheConfig(10), "right": NegativeCacheConfig(10)}
+    fit(Halves(both), loader_of(), trainer=quiet_trainer(max_epochs=1, callbacks=[SaveAt(4, path)]))
+    with pytest.raises(ValueError, match=r"were \['left', 'right'\], and are \['documents'\]"):
+        fit(Cached(both["left"]), loader_of(), trainer=quiet_trainer(), ckpt_path=str(path))
+
+
+def test_what_is_kept_may_be_without_dropout() -> None:
+    model = Cached(NegativeCacheConfig(64, write="eval", samples=2), dropout=0.5, learning_rate=0.0)
+    fit(model, loader_of(), trainer=quiet_trainer(max_epochs=2))
+    part = model.memory._documents[0]
+    objects = [pair.obj_b for pair in pairs(64)]
+    served = F.normalize(torch.tensor(model.model.encode([objects[row] for row in part.origins[:, 0].tolist()])), dim=1)
+    torch.testing.assert_close(part.cache.embeddings, served, rtol=1e-5, atol=1e-6)
 
 
 class Stream(IterableDataset[SimilarityPairSample]):

@@ -12,7 +12,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.hashing.mixing import mixed
 from simlearn.negatives.negative_cache.cache import NegativeCache
 from simlearn.negatives.negative_cache.config import NegativeCacheConfig
-from simlearn.negatives.negative_cache.rows import cells_of_ids
+from simlearn.negatives.negative_cache.rows import cells_of_ids, last_of_each
 from simlearn.relations import Relation, Remembered
 from simlearn.scoring import Scorer
 
@@ -124,7 +124,9 @@ class CachedDocuments(nn.Module):
             state = states[process].clone()
         else:
             mine = (home == process).nonzero()[:, 0]
-            mine = mine[filled["cache.written"][mine].argsort(stable=True)][-rows[process] :]
+            mine = mine[filled["cache.written"][mine].argsort(stable=True)]
+            # Processes that kept what they had read may have kept the same.
+            mine = mine[last_of_each(filled["cache.ids"][mine])][-rows[process] :]
             state = states.amax(0)
             state[0], state[1] = len(mine), 0
         for name, column in self.named_buffers():

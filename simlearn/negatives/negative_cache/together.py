@@ -94,7 +94,7 @@ def draw_together(
         if found is None:
             raise ValueError("there is no cache to draw from")
         if sharded and world_size() > 1:
-            found = _of_all(found, first, numbers)
+            found = _of_all(found, caches, numbers)
         draw, weights = choose(found, config, numbers)
     there = draw.rows >= 0
     rows, places = torch.unique(draw.rows[there], return_inverse=True)
@@ -141,7 +141,7 @@ def _encoded(
     return torch.cat(values), torch.cat(gaps)
 
 
-def _of_all(found: Found, cache: NegativeCache, numbers: Numbers) -> Found:
+def _of_all(found: Found, caches: Sequence[NegativeCache], numbers: Numbers) -> Found:
     """What the documents of all processes have to offer; numbers travel, embeddings do not."""
     draw, top = found.draw, found.top
     columns = [found.lse[None], draw.lse[None], draw.logits.T, draw.rows.T]
@@ -152,5 +152,6 @@ def _of_all(found: Found, cache: NegativeCache, numbers: Numbers) -> Found:
     for process in range(world_size()):
         lse, drawn_lse, logits, rows, *best = (column[process] for column in parts)
         piece = Found(lse[:, 0], Draw(drawn_lse[:, 0], rows, logits), Top(*best) if best else None)
-        whole = piece if whole is None else whole.merged(piece, cache.config, numbers(2 * _MERGES + process))
+        chances = numbers(_MERGES + process * len(caches))
+        whole = piece if whole is None else whole.merged(piece, caches[0].config, chances)
     return found if whole is None else whole
