@@ -50,7 +50,8 @@ class Batch:
         targets: what is said of them, such as which of them are similar.
         size: the number of samples.
         origins: (M, 2) int64, where the documents came from, so that one that is remembered can be read again: the
-            number of its sample, and its place among the documents of that. None for streams.
+            number of its sample, and its place among the documents of that. Of a stream the M documents themselves,
+            where somebody asked for them, and else None.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Batch:
         document: Inputs | InputChunks | None,
         targets: Targets,
         size: int,
-        origins: Tensor | None = None,
+        origins: Tensor | list[Any] | None = None,
     ) -> None:
         self.query = query
         self.document = document
@@ -82,7 +83,9 @@ class Batch:
         """The same batch on another device."""
         document = None if self.document is None else self.document.to(device, non_blocking)
         query, targets = self.query.to(device, non_blocking), self.targets.to(device, non_blocking)
-        origins = None if self.origins is None else self.origins.to(device, non_blocking=non_blocking)
+        origins = self.origins
+        if isinstance(origins, Tensor):
+            origins = origins.to(device, non_blocking=non_blocking)
         return Batch(query, document, targets, self.size, origins)
 
     def pin_memory(self) -> Batch:
@@ -152,6 +155,7 @@ class BatchCollator:
         chunk_tokens: cut it into parts of so many tokens instead, objects of one length together.
         transform: what is done to the queries of this epoch.
         log_q: how often documents are drawn.
+        keeps_documents: whether batches of samples without numbers bring their documents along.
     """
 
     kind: SampleKind
@@ -164,6 +168,7 @@ class BatchCollator:
     chunk_tokens: int | None = None
     transform: QueryTransform | None = None
     log_q: LogQSource | None = None
+    keeps_documents: bool = False
 
     def __call__(
         self,
@@ -181,7 +186,9 @@ class BatchCollator:
             shard: the part of the stream that the places are counted in.
         """
         raw = collate_samples(self.kind, samples)
-        origins = None if numbers is None else origins_of(torch.tensor(numbers), torch.tensor(raw.counts))
+        origins: Tensor | list[Any] | None = raw.documents if self.keeps_documents else None
+        if numbers is not None:
+            origins = origins_of(torch.tensor(numbers), torch.tensor(raw.counts))
         relation = with_log_q(replace(raw.relation, one_space=self.document is None), self.log_q)
         if self.check is not None:
             self.check(relation)

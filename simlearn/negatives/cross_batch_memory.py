@@ -16,7 +16,7 @@ from torch import Tensor
 
 from simlearn.embeddings import Embeddings
 from simlearn.losses import LossResult, SimilarityLoss
-from simlearn.negatives.memory import Memory
+from simlearn.negatives.memory import Memory, Origins
 from simlearn.relations import Relation, Remembered
 from simlearn.scoring import Scorer
 
@@ -125,7 +125,7 @@ class CrossBatchMemory(Memory):
         columns = Embeddings.concatenate([documents.detach(), self._documents.to(documents.device)])
         return self.config.weight * LossResult.of(loss.compute(queries, columns, known, scorer)).value
 
-    def remember(self, documents: Embeddings, relation: Relation, origins: Tensor | None = None) -> None:
+    def remember(self, documents: Embeddings, relation: Relation, origins: Origins | None = None) -> None:
         """Add a batch's documents; where there are too many the oldest go.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor, nn
 
@@ -12,21 +12,24 @@ from simlearn.losses import SimilarityLoss
 from simlearn.relations import Relation, RelationKind
 from simlearn.scoring import Scorer
 
+Origins: TypeAlias = "Tensor | list[Any]"
+"""Where n documents came from, (n, 2), see `Batch`; of a stream, which nobody can read again, the documents."""
+
 
 class EarlierDocuments(Protocol):
-    """Documents of earlier batches, by where they came from: (n, 2), see `Batch`."""
+    """Documents of earlier batches, by where they came from."""
 
-    def encode(self, origins: Tensor, grad: bool, shared: bool) -> Embeddings:
+    def encode(self, origins: Origins, grad: bool, shared: bool) -> Embeddings:
         """Their embeddings by the weights of the moment.
 
         Args:
-            origins: (n, 2) where they came from.
+            origins: of n documents.
             grad: with gradients, in the mode of the step; else in eval mode.
             shared: whether all processes ask for the same ones: each then encodes its share, and all get all of them.
         """
         ...
 
-    def read(self, origins: Tensor) -> list[Any]:
+    def read(self, origins: Origins) -> list[Any]:
         """The n documents themselves."""
         ...
 
@@ -39,6 +42,8 @@ class Memory(nn.Module):
     `finish`, `whole` and `share_of`.
     """
 
+    encodes_again = False
+    """Whether it needs to know where documents came from."""
     replaces_batch = False
     """Whether the logit of `beside` stands for the documents of the batch too that nobody judged for a query."""
 
@@ -102,13 +107,13 @@ class Memory(nn.Module):
         """What the last step looked like, as scalars by name, logged as `train_<name>`."""
         return {}
 
-    def remember(self, documents: Embeddings, relation: Relation, origins: Tensor | None = None) -> None:
+    def remember(self, documents: Embeddings, relation: Relation, origins: Origins | None = None) -> None:
         """Take in a batch.
 
         Args:
             documents: M embeddings.
             relation: what is known of them.
-            origins: (M, 2) where they came from, so that they can be encoded again; None for streams. See `Batch`.
+            origins: of them, so that they can be encoded again; None where the memory has not asked for them.
         """
         raise NotImplementedError(f"{type(self).__name__} must define remember")
 

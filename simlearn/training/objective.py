@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from simlearn.distributed import gather_parts, world_size
+from simlearn.distributed import gather_objects, gather_parts, world_size
 from simlearn.embeddings import Embeddings
 from simlearn.losses import LossResult, SimilarityLoss
 from simlearn.losses.formula import with_one_more
 from simlearn.losses.global_loss import gather_batch
 from simlearn.negatives import Memory
-from simlearn.negatives.memory import EarlierDocuments
+from simlearn.negatives.memory import EarlierDocuments, Origins
 from simlearn.relations import Relation
 from simlearn.scoring import Scorer
 from simlearn.training.metric_log import Measured, MetricLog
 from simlearn.training.stage import TrainStage
+
+
+def _gathered(origins: Origins) -> Origins:
+    if isinstance(origins, Tensor):
+        return torch.cat(gather_parts([origins])[0])
+    return list(chain.from_iterable(gather_objects(origins)))
 
 
 class Outcome(NamedTuple):
@@ -83,7 +90,7 @@ class Objective:
         relation: Relation,
         stage: TrainStage,
         step: int,
-        origins: Tensor | None = None,
+        origins: Origins | None = None,
         earlier: EarlierDocuments | None = None,
     ) -> Outcome:
         """The loss of one process's share of a batch.
@@ -94,7 +101,7 @@ class Objective:
             relation: of these.
             stage: in training it is the loss of the batches of all processes, else of this share alone.
             step: how many optimiser steps were taken.
-            origins: (M, 2) where the documents came from, for memories; see `Batch`.
+            origins: where the documents came from, for memories; see `Batch`.
             earlier: documents of earlier batches, for memories that encode them again.
         """
         scorer, training = self.scorer, stage is TrainStage.TRAIN
@@ -103,7 +110,7 @@ class Objective:
         if gathered:
             queries, documents, relation = gather_batch(queries, documents, relation)
             if self.memories and origins is not None:
-                origins = torch.cat(gather_parts([origins])[0])
+                origins = _gathered(origins)
         memories = self.memories if training else []
         terms: dict[str, Tensor] = {}
         extra: dict[str, Tensor] = {}

@@ -18,7 +18,7 @@ from simlearn.embeddings import Embeddings
 from simlearn.encoding import encode_in_batches, encode_shared, evaluating
 from simlearn.losses import SimilarityLoss
 from simlearn.models import SimilarityModel
-from simlearn.negatives import EarlierDocuments
+from simlearn.negatives.memory import EarlierDocuments, Origins
 from simlearn.ragged import offsets_of
 from simlearn.towers.chunks import collate_in_chunks, embed_in_chunks
 from simlearn.towers.inputs import CachedRows, Inputs
@@ -38,6 +38,7 @@ class Session:
         loaders: by stage.
         chunk_size: how many objects a tower encodes at once; None for the whole batch.
         chunk_tokens: how many tokens a tower encodes at once, instead.
+        keeps_documents: whether training batches of streams bring their documents along, which nobody can read again.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Session:
         loaders: Mapping[TrainStage, SimilarityDataLoader],
         chunk_size: int | None = None,
         chunk_tokens: int | None = None,
+        keeps_documents: bool = False,
     ) -> None:
         self.model = model
         self.loss = loss
         self.loaders = dict(loaders)
         self.chunk_size = chunk_size
         self.chunk_tokens = chunk_tokens
+        self.keeps_documents = keeps_documents
         self.cache: EmbeddingCache | None = None
         self._tables: dict[TrainStage, SampleTable | None] = {}
         self._bound: list[tuple[TrainStage, BoundLoader]] = []
@@ -174,17 +177,18 @@ class Session:
             self.chunk_size,
             self.chunk_tokens,
             log_q=None if table is not None else loader.log_q(),  # a table has its own
+            keeps_documents=self.keeps_documents and training and loader.is_stream,
         )
         bound = loader.bind(collator, training=training, rank=rank, world_size=world_size, table=table)
         self._bound.append((stage, bound))
         return bound
 
-    def documents_at(self, stage: TrainStage, origins: Tensor) -> list[Any]:
+    def documents_at(self, stage: TrainStage, origins: Origins) -> list[Any]:
         """Documents of earlier batches, read again, such as to `encode` them with the weights of the moment.
 
         Args:
             stage: of the batches.
-            origins: (K, 2) where the documents came from; see `Batch`.
+            origins: where K documents came from; see `Batch`.
 
         Returns:
             K objects, as they are in the user's data now.
@@ -192,6 +196,8 @@ class Session:
         Raises:
             TypeError: for a stream, whose samples have no numbers.
         """
+        if not isinstance(origins, Tensor):
+            return origins
         loader = self.loaders[stage]
         if loader.is_stream:
             raise TypeError("the samples of a stream cannot be read again; keep what you need of them")
@@ -236,8 +242,8 @@ class _Earlier:
     session: Session
     stage: TrainStage
 
-    def encode(self, origins: Tensor, grad: bool, shared: bool) -> Embeddings:
+    def encode(self, origins: Origins, grad: bool, shared: bool) -> Embeddings:
         return self.session.encode(self.read(origins), "document", grad=grad, shared=shared)
 
-    def read(self, origins: Tensor) -> list[Any]:
+    def read(self, origins: Origins) -> list[Any]:
         return self.session.documents_at(self.stage, origins)

@@ -89,7 +89,8 @@ class TrainableModel(ModelRecipe):
 
     def bind(self, loaders: Mapping[TrainStage, SimilarityDataLoader]) -> Session:
         """See `Trainable`."""
-        return Session(self.model, self.loss, loaders, self.encode_chunk_size, self.encode_chunk_tokens)
+        keeps = any(memory.encodes_again for memory in self._memories().values())
+        return Session(self.model, self.loss, loaders, self.encode_chunk_size, self.encode_chunk_tokens, keeps)
 
     def check(self, train: SimilarityDataLoader, validation: SimilarityDataLoader | None, world_size: int) -> None:
         """See `Trainable`; also finds the classes of losses that learn a vector for each."""

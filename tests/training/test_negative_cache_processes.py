@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from cached_models import AS_ONE, Cached, SaveAt, documents_of, loader_of, trainer_of
-from small_models import weights
+from small_models import pairs, weights
 
-from simlearn import CosineScorer, NegativeCacheConfig, fit
+from simlearn import (
+    CosineScorer,
+    NegativeCacheConfig,
+    PairsSimilarityDataLoader,
+    ShardedDataset,
+    fit,
+)
 from simlearn.negatives.negative_cache.documents import CachedDocuments, homes
 
 
@@ -51,6 +58,23 @@ def test_a_run_of_two_processes_goes_on(tmp_path: Path, distributed: Any, proces
     assert len(documents_of(again)) == 40
 
 
+@pytest.mark.parametrize("distributed", ["sharded", "local", "replicated"])
+def test_documents_of_shards_on_disk(tmp_path: Path, distributed: Any) -> None:
+    """Which are a stream: documents go to the process that keeps them."""
+    lines = [json.dumps({"a": one.obj_a, "b": one.obj_b}) for one in pairs(64)]
+    for number in range(4):
+        (tmp_path / f"{number}.jsonl").write_text("\n".join(lines[number::4]))
+    data = ShardedDataset(str(tmp_path / "*.jsonl"))
+    model = Cached(NegativeCacheConfig(128, top_k=8, distributed=distributed)).double()
+    fit(model, PairsSimilarityDataLoader(data, 4, obj_a="a", obj_b="b"), trainer=trainer_of(2))
+    part = model.memory._documents[0]
+    assert len(part) == 64
+    documents = part.origins_at(torch.arange(64))
+    assert sorted(documents) == sorted(one.obj_b for one in pairs(64))  # type: ignore[type-var]
+    embeddings = torch.nn.functional.normalize(torch.tensor(model.model.encode(list(documents))), dim=1)
+    assert float((embeddings * part.cache.embeddings[:64]).sum(1).min()) > 0.9, "each beside its embedding"
+
+
 class Shards(pl.Callback):
     """Sees what a process keeps in the middle of a run."""
 
@@ -88,7 +112,7 @@ def test_fewer_rows_than_processes() -> None:
 def test_dealt_to_others() -> None:
     """From three processes to two, and to one: each document where its id says, the latest where room is short."""
     ids, counts = torch.randperm(1000, generator=torch.Generator().manual_seed(0))[:60], [10, 30, 20]
-    whole = {
+    whole: dict[str, Any] = {
         "cache.embeddings": ids[:, None].float().repeat(1, 3),
         "cache.ids": ids,
         "cache.written": torch.arange(60, dtype=torch.int32),
@@ -96,6 +120,7 @@ def test_dealt_to_others() -> None:
         "owners": ids.clone(),
         "subgroups": ids.clone(),
         "cache.state": torch.tensor([[count, 3, 7, 9, 64] for count in counts]),
+        "_extra_state": {"objects": [str(one) for one in ids.tolist()]},
     }
 
     def held(process: int, rows: list[int], by_id: bool = True) -> CachedDocuments:
@@ -104,6 +129,7 @@ def test_dealt_to_others() -> None:
         count = len(part)
         for column in (part.cache.embeddings[:, 0], part.origins[:, 1], part.owners, part.subgroups):
             assert torch.equal(column[:count].long(), part.cache.ids[:count])
+        assert part.origins_at(torch.arange(count)) == [str(one) for one in part.cache.ids[:count].tolist()]
         assert part.cache.state[1:].tolist() in ([0, 7, 9, 64], [3, 7, 9, 64])
         return part
 
@@ -114,7 +140,8 @@ def test_dealt_to_others() -> None:
     assert torch.equal(one.cache.ids, ids[-25:])
     three = [held(process, [40] * 3, by_id=False) for process in range(3)]
     assert [len(part) for part in three] == counts, "as they were"
+    whole["_extra_state"]["objects"][:10] = whole["_extra_state"]["objects"][-10:]
     for column in whole.values():
-        if len(column) == 60 and column is not whole["cache.written"]:
+        if isinstance(column, torch.Tensor) and len(column) == 60 and column is not whole["cache.written"]:
             column[:10] = column[-10:].clone()  # as of processes that kept what they had read
     assert torch.equal(held(0, [55]).cache.ids[:50], ids[10:])

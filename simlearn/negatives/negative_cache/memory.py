@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from simlearn.distributed import all_reduce_sum, exchange, gather, rank, world_size
 from simlearn.embeddings import Embeddings
 from simlearn.losses import SimilarityLoss
-from simlearn.negatives.memory import EarlierDocuments, Memory
+from simlearn.negatives.memory import EarlierDocuments, Memory, Origins
 from simlearn.negatives.negative_cache.config import NegativeCacheConfig
 from simlearn.negatives.negative_cache.documents import CachedDocuments, homes, share_of_rows
 from simlearn.negatives.negative_cache.rows import cells_of_ids, rows_of_ids
@@ -41,6 +41,8 @@ class NegativeCacheMemory(Memory):
         TypeError: for a loss that takes no further logit.
         ValueError: for several caches that draw in different ways, and for none.
     """
+
+    encodes_again = True
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class NegativeCacheMemory(Memory):
         return world_size() > 1 and self.config.distributed in distributions
 
     def check(self, kind: RelationKind, is_stream: bool) -> None:
-        """Refuse samples without documents of their own, and streams.
+        """Refuse samples without documents of their own.
 
         Raises:
             TypeError: naming what remembers them.
@@ -88,11 +90,6 @@ class NegativeCacheMemory(Memory):
             raise TypeError(
                 f"a negative cache keeps the documents of pairs and rankings, not those of {kind.value}; remember "
                 "objects of groups and labels with configure_xbm"
-            )
-        if is_stream:
-            raise TypeError(
-                "a negative cache encodes documents of earlier batches again, and the samples of a stream cannot be "
-                "read again; give a data set with numbered samples (ShardedDataset(...).to_memory()), or configure_xbm"
             )
 
     def beside(
@@ -130,7 +127,7 @@ class NegativeCacheMemory(Memory):
         return gather(extra, [share[0] for share in relation.shares]) if self._is("local") else extra
 
     @torch.no_grad()
-    def remember(self, documents: Embeddings, relation: Relation, origins: Tensor | None = None) -> None:
+    def remember(self, documents: Embeddings, relation: Relation, origins: Origins | None = None) -> None:
         """Take in a batch's documents, and bring the oldest of the others up to date, if that is wanted.
 
         Raises:
@@ -146,8 +143,9 @@ class NegativeCacheMemory(Memory):
             rows = rows[_share(relation, 1)]
         before = len(self)
         for part, chosen in zip(self._documents, self._dealt(rows, ids, origins), strict=True):
-            again = self.config.write == "eval" and self._earlier is not None and len(chosen)
-            kept = self._embedded(origins[chosen], False) if again else documents.take(chosen.to(documents.device))
+            kept = documents.take(chosen.to(documents.device))
+            if self.config.write == "eval" and self._earlier is not None and len(chosen):
+                kept = self._embedded(_chosen(origins, chosen), False)
             part.take_in(kept, ids, origins, known, chosen)
             if part.cache.config.refresh and self._earlier is not None:
                 self._refresh(part, part.cache.oldest(part.cache.config.refresh))
@@ -217,7 +215,7 @@ class NegativeCacheMemory(Memory):
         return self.state_dict()
 
     def _take(self, state: Mapping[str, Any]) -> None:
-        names = sorted({key.split(".")[1] for key in state})
+        names = sorted({key.split(".")[1] for key in state if key.startswith("parts.")})
         if names != sorted(self.parts):
             raise ValueError(
                 f"the negative caches were {names}, and are {sorted(self.parts)}; give them the same names"
@@ -249,7 +247,7 @@ class NegativeCacheMemory(Memory):
 
     # Of a batch
 
-    def _embedded(self, origins: Tensor, grad: bool) -> Embeddings:
+    def _embedded(self, origins: Origins, grad: bool) -> Embeddings:
         if self._earlier is None:
             raise ValueError(
                 "a negative cache needs somebody who encodes documents again; give Objective.step earlier="
@@ -257,11 +255,11 @@ class NegativeCacheMemory(Memory):
         return self._earlier.encode(origins, grad, not self._is("sharded", "local"))
 
     def _encode(self, part: CachedDocuments, rows: Tensor) -> Embeddings:
-        return self._embedded(part.origins[rows], True)
+        return self._embedded(part.origins_at(rows), True)
 
     def _refresh(self, part: CachedDocuments, rows: Tensor) -> None:
         if len(rows):
-            part.cache.refresh(rows, self._embedded(part.origins[rows], False))
+            part.cache.refresh(rows, self._embedded(part.origins_at(rows), False))
 
     def _own(self, relation: Relation) -> Tensor:
         """(2, J) queries and ids of documents that are no negatives of theirs, whatever is in the cache."""
@@ -272,7 +270,7 @@ class NegativeCacheMemory(Memory):
         judged = torch.stack([relation.judged_queries, relation.document_ids[relation.judged_documents]])
         return torch.cat([judged, asking, *(part.alike(relation) for part in self._documents)], dim=1)
 
-    def _dealt(self, rows: Tensor, ids: Tensor, origins: Tensor) -> list[Tensor]:
+    def _dealt(self, rows: Tensor, ids: Tensor, origins: Origins) -> list[Tensor]:
         """Which rows of a batch go into which cache: where they are, and new ones where they are said to belong."""
         if len(self.parts) == 1:
             return [rows]
@@ -281,10 +279,10 @@ class NegativeCacheMemory(Memory):
             places[rows_of_ids(part.cache.ids[: len(part)], ids[rows]) >= 0] = number
         new = (places < 0).nonzero()[:, 0]
         if len(new):
-            places[new] = torch.tensor(self._named(origins[rows[new]]), device=places.device)
+            places[new] = torch.tensor(self._named(_chosen(origins, rows[new])), device=places.device)
         return [rows[places == number] for number in range(len(self.parts))]
 
-    def _named(self, origins: Tensor) -> list[int]:
+    def _named(self, origins: Origins) -> list[int]:
         if self._earlier is None or self._name_of is None:
             raise ValueError("several negative caches need to be told which of them keeps a document")
         names = {name: number for number, name in enumerate(self.parts)}
@@ -293,6 +291,10 @@ class NegativeCacheMemory(Memory):
         if unknown:
             raise ValueError(f"negative_cache_of named {unknown[0]!r}, and the caches are {sorted(names)}")
         return [names[name] for name in given]
+
+
+def _chosen(origins: Origins, rows: Tensor) -> Origins:
+    return origins[rows.to(origins.device)] if isinstance(origins, Tensor) else [origins[row] for row in rows.tolist()]
 
 
 def _share(relation: Relation, side: int) -> slice:
