@@ -136,6 +136,7 @@ from .towers import Fields as Fields
 from .towers import TwoTower as TwoTower
 from .training import BestWeights as BestWeights
 from .training import EmbeddingProjector as EmbeddingProjector
+from .training import NegativeCacheHealth as NegativeCacheHealth
 from .training import RefreshNegatives as RefreshNegatives
 from .training import SpaceHealth as SpaceHealth
 from .training import Trainable as Trainable

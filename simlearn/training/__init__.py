@@ -3,6 +3,7 @@
 from simlearn.training.callbacks import BestWeights, FitProgressBar
 from simlearn.training.embedding_projector import EmbeddingProjector
 from simlearn.training.fitting import fit, trainer_defaults
+from simlearn.training.negative_cache_health import NegativeCacheHealth
 from simlearn.training.refreshed_negatives import RefreshNegatives
 from simlearn.training.space_health import SpaceHealth
 from simlearn.training.stage import TrainStage
@@ -13,6 +14,7 @@ __all__ = [
     "BestWeights",
     "EmbeddingProjector",
     "FitProgressBar",
+    "NegativeCacheHealth",
     "RefreshNegatives",
     "SpaceHealth",
     "TrainStage",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from cached_models import AS_ONE, Cached, SaveAt, documents_of, loader_of, trainer_of
-from small_models import pairs, weights
+from processes import forked
+from pytorch_lightning.callbacks import ModelCheckpoint
+from small_models import pairs, quiet_trainer, weights
 
 from simlearn import (
     CosineScorer,
@@ -73,6 +77,36 @@ def test_documents_of_shards_on_disk(tmp_path: Path, distributed: Any) -> None:
     assert sorted(documents) == sorted(one.obj_b for one in pairs(64))  # type: ignore[type-var]
     embeddings = torch.nn.functional.normalize(torch.tensor(model.model.encode(list(documents))), dim=1)
     assert float((embeddings * part.cache.embeddings[:64]).sum(1).min()) > 0.9, "each beside its embedding"
+
+
+class KillAt(pl.Callback):
+    """Kills its process, as a machine does that goes away."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_run_that_was_killed_is_as_one_that_was_not(tmp_path: Path) -> None:
+    config = NegativeCacheConfig(40, samples=2, refresh=2)
+
+    def train(callbacks: list[pl.Callback], path: str | None = None) -> Cached:
+        model = Cached(config)
+        trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=bool(callbacks))
+        fit(model, loader_of(), trainer=trainer, ckpt_path=path)
+        return model
+
+    saves = ModelCheckpoint(tmp_path, every_n_train_steps=3, save_top_k=-1)
+    child = forked(lambda: train([saves, KillAt(11)]))
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    latest = max(tmp_path.glob("*.ckpt"), key=lambda path: int(path.stem.rpartition("=")[2]))
+    assert latest.stem.endswith("step=9")
+    again, whole = train([], str(latest)), train([])
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(again)[name]), name
 
 
 class Shards(pl.Callback):

@@ -15,11 +15,13 @@ from simlearn.losses import SimilarityLoss
 from simlearn.negatives.memory import EarlierDocuments, Memory, Origins
 from simlearn.negatives.negative_cache.config import NegativeCacheConfig
 from simlearn.negatives.negative_cache.documents import CachedDocuments, homes, share_of_rows
+from simlearn.negatives.negative_cache.figures import Figures
 from simlearn.negatives.negative_cache.rows import cells_of_ids, rows_of_ids
 from simlearn.negatives.negative_cache.together import Drawn, draw_together, first_rows, rows_within
 from simlearn.relations import Relation, RelationKind, Remembered
 from simlearn.scoring import Scorer
 
+_AGES = 22
 _ALONE = "documents"
 """The name of the only cache."""
 
@@ -68,7 +70,7 @@ class NegativeCacheMemory(Memory):
         self._name_of = name_of
         self._counts = False
         self._earlier: EarlierDocuments | None = None
-        self._told: dict[str, tuple[Tensor | float, Tensor | float]] = {}
+        self._figures = Figures()
 
     def __len__(self) -> int:
         return sum(map(len, self._documents))
@@ -102,7 +104,8 @@ class NegativeCacheMemory(Memory):
         earlier: EarlierDocuments | None,
     ) -> Tensor | None:
         """The logit of the whole cache against each query; None until it is filled as far as it should be."""
-        self._earlier, self._told = earlier, {}
+        self._earlier = earlier
+        self._figures.clear()
         if not self._is_filled(queries.device):
             return None
         parts, sharded = self._documents, self._is("sharded")
@@ -149,32 +152,36 @@ class NegativeCacheMemory(Memory):
             part.take_in(kept, ids, origins, known, chosen)
             if part.cache.config.refresh and self._earlier is not None:
                 self._refresh(part, part.cache.oldest(part.cache.config.refresh))
-        self._add("cache_duplicates", len(rows) - (len(self) - before), 1 / self._states())
+        self._figures.add("cache_duplicates", len(rows) - (len(self) - before), 1 / self._states())
 
     def figures(self) -> dict[str, Tensor]:
         """`cache_staleness`, `cache_positive_hits`, `cache_duplicates`, `cache_fill`, `cache_age` and its 95th part.
 
         Of several processes that keep something else these are the figures of all; the 95th part is the mean of theirs.
         """
-        ages = torch.cat([part.cache.ages for part in self._documents]).float()
-        self._add("cache_fill", len(self), self.size / (world_size() if self._is("sharded") else 1))
-        self._add("cache_age", ages.sum(), len(ages))
-        self._add("cache_age_p95", ages.quantile(0.95) * len(ages) if len(ages) else 0.0, len(ages))
-        told = torch.stack(
-            [torch.stack([torch.as_tensor(one).to(ages) for one in pair]) for pair in self._told.values()]
-        )
-        if self._states() > 1:
-            told = all_reduce_sum(told)
-        return {name: total / weight for name, (total, weight) in zip(self._told, told, strict=True)}
-
-    def _add(self, name: str, total: Tensor | float, weight: Tensor | float) -> None:
-        """A figure: over processes that keep something else the sum of the totals by the sum of the weights."""
-        self._told[name] = total, weight
+        ages = self.ages().float()
+        self._figures.add("cache_fill", len(self), self.size / (world_size() if self._is("sharded") else 1))
+        self._figures.add("cache_age", ages.sum(), len(ages))
+        self._figures.add("cache_age_p95", ages.quantile(0.95) * len(ages) if len(ages) else 0.0, len(ages))
+        return self._figures.over(self._states() > 1, ages.device)
 
     def _tell(self, drawn: Drawn, own: Tensor) -> None:
-        self._add("cache_staleness", drawn.staleness.sum(), (drawn.rows >= 0).sum().clamp(min=1))
+        self._figures.add("cache_staleness", drawn.staleness.sum(), (drawn.rows >= 0).sum().clamp(min=1))
         hits = sum(cells_of_ids(part.cache.ids[: len(part)], own).shape[1] for part in self._documents)
-        self._add("cache_positive_hits", hits, 1 / self._states())
+        self._figures.add("cache_positive_hits", hits, 1 / self._states())
+
+    def ages(self) -> Tensor:
+        """(n,) int64: how many steps ago each document of this process was encoded."""
+        return torch.cat([part.cache.ages for part in self._documents])
+
+    def age_counts(self) -> Tensor:
+        """(22,) int64: how many documents of all processes are of age 0, 1, 2 to 3, 4 to 7 and so on.
+
+        All processes call it.
+        """
+        places = torch.frexp(self.ages().float()).exponent.clamp(0, _AGES - 1)
+        counts = torch.bincount(places.long(), minlength=_AGES)
+        return all_reduce_sum(counts) if self._states() > 1 else counts
 
     # Of several processes
 
