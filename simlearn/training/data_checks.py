@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
+import torch
+
 from simlearn.data import GroupSimilarityDataLoader, LabelSimilarityDataLoader, SimilarityDataLoader
 from simlearn.data.batch import collate_samples
 from simlearn.losses import SimilarityLoss
@@ -96,6 +98,30 @@ def find_classes(loss: SimilarityLoss, train: SimilarityDataLoader) -> None:
                 f"{type(part).__name__} cannot look through a stream for its groups; pass classes=[...] to it"
             )
         part.set_classes(train.groups())
+
+
+def check_ids(loader: SimilarityDataLoader) -> None:
+    """Refuse objects of pairs and rankings that nobody would know again in a later batch, for a memory to remember.
+
+    It would take the positive of a query for a negative of it.
+
+    Raises:
+        TypeError: naming how they are given names.
+    """
+    if loader.kind.shared:  # groups and labels tell who is alike
+        return
+    first = list(islice(iter(loader.source), 1))
+    once, again = (collate_samples(loader.kind, first).relation for _ in range(2))
+    for side, ids, others in (
+        ("queries", once.query_ids, again.query_ids),
+        ("documents", once.document_ids, again.document_ids),
+    ):
+        if ids is not None and others is not None and not torch.equal(ids, others):
+            raise TypeError(
+                f"a memory of earlier batches knows objects by their content, and that of the {side} cannot be told; "
+                f"name them in the samples with {'= and '.join(name for name in loader.kind.names if name)}=, or make "
+                "them of texts, numbers, arrays, lists and dictionaries"
+            )
 
 
 def _evidence(loader: SimilarityDataLoader, in_batch: bool) -> Iterator[Evidence]:

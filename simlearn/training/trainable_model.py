@@ -12,7 +12,7 @@ from simlearn.data import Batch, SimilarityDataLoader
 from simlearn.evaluation import AttachedMetric
 from simlearn.negatives import Memory
 from simlearn.relations import Relation
-from simlearn.training.data_checks import check_data, check_kind, find_classes
+from simlearn.training.data_checks import check_data, check_ids, check_kind, find_classes
 from simlearn.training.metric_log import MetricLog
 from simlearn.training.model_checks import check_model, warn_if_unsavable
 from simlearn.training.objective import Objective, Outcome
@@ -98,6 +98,8 @@ class TrainableModel(ModelRecipe):
         check_data(train, self.loss, world_size)
         for memory in self._memories().values():
             memory.check(train.relation, train.is_stream)
+        if self._memories():
+            check_ids(train)
         if validation is not None:
             check_kind(validation, self.loss)
         warn_if_unsavable(self.model)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import small_models
+import torch
+from small_models import NumbersEncoder, SmallModel, quiet_trainer
 from torch.utils.data import Dataset, IterableDataset
 
 from simlearn import (
@@ -13,6 +17,7 @@ from simlearn import (
     GroupSimilarityDataLoader,
     LabelSimilarityDataLoader,
     MultipleNegativesRankingLoss,
+    NegativeCacheConfig,
     PairsSimilarityDataLoader,
     RankingSimilarityDataLoader,
     SimilarityDataLoader,
@@ -23,6 +28,8 @@ from simlearn import (
     SimilarityRankingSample,
     SoftmaxLoss,
     TripletLoss,
+    XbmConfig,
+    fit,
 )
 from simlearn.training.data_checks import check_data
 
@@ -226,3 +233,34 @@ def test_a_stream_without_end_is_left_after_a_while() -> None:
         yield from (SimilarityGroupSample(0.0, 0) for _ in iter(int, 1))
 
     check_data(GroupSimilarityDataLoader(Stream(samples)), TRIPLET)
+
+
+class Unknown:
+    """An object whose content nobody can tell."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = values
+        self.told = lambda: values
+
+
+class Remembering(SmallModel):
+    def configure_encoders(self) -> Any:
+        class ReadsUnknown(NumbersEncoder):
+            def get_collate_fn(self) -> Any:
+                return lambda objects: torch.tensor([obj.values for obj in objects])
+
+        return ReadsUnknown()
+
+
+class RememberingMore(Remembering):
+    def configure_negative_cache(self) -> NegativeCacheConfig:
+        return NegativeCacheConfig(16)
+
+
+@pytest.mark.parametrize("make", [lambda: Remembering(xbm=XbmConfig(start_iteration=0)), RememberingMore])
+def test_a_memory_knows_objects_again(make: Any) -> None:
+    unnamed = [SimilarityPairSample(Unknown(one.obj_a), Unknown(one.obj_b)) for one in small_models.pairs(16)]
+    named = [replace(one, obj_a_id=row, obj_b_id=100 + row) for row, one in enumerate(unnamed)]
+    with pytest.raises(TypeError, match="that of the queries cannot be told; name them .* obj_a_id= and obj_b_id="):
+        fit(make(), PairsSimilarityDataLoader(unnamed, 8), trainer=quiet_trainer())
+    fit(make(), PairsSimilarityDataLoader(named, 8), trainer=quiet_trainer(max_epochs=1))
