@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -20,6 +20,7 @@ from simlearn.models.encoded_objects import EncodedObjects
 from simlearn.models.encoding_to_disk import encode_to_disk
 from simlearn.models.model_card import ModelCard
 from simlearn.models.output import finished
+from simlearn.models.ranking import Ranked, Ranks, check_sizes, rank
 from simlearn.models.servable import load_model_parts, save_model_parts
 from simlearn.scoring import CosineScorer, Scorer
 from simlearn.towers.inputs import Inputs
@@ -234,36 +235,41 @@ class SimilarityModel(nn.Module):
         """
         first = self.embed(queries, "query", batch_size=batch_size)
         second = self.embed(documents, "document", batch_size=batch_size)
-        if first.size != second.size:
-            raise ValueError(
-                f"queries have {first.size} values and documents {second.size}, which {type(self.scorer).__name__} "
-                "cannot compare; give the towers heads of one output size"
-            )
+        check_sizes(self, first.size, second.size)
         with torch.no_grad():
             scores: Tensor = self.scorer(first, second)
         return scores.float().cpu().numpy()
 
     def rank(
-        self, query: Any, candidates: list[Any], top_k: int | None = None, batch_size: int = 32
-    ) -> list[tuple[int, float]]:
+        self,
+        query: Any,
+        candidates: Sequence[Any] | EncodedObjects,
+        top_k: int | None = None,
+        batch_size: int = 32,
+        *,
+        rerank: Ranks | None = None,
+        first: int = 100,
+        objects: Sequence[Any] | None = None,
+    ) -> Ranked:
         """Order candidates by their score for one query.
 
         Args:
             query: the query.
-            candidates: the documents.
+            candidates: the documents, or what `encode_to_disk` made of them, so that each is encoded once.
             top_k: how many to return; None for all.
             batch_size: how many candidates are encoded at once.
+            rerank: another model that orders the `first` best again, such as a cross-encoder that reads query and
+                document together, or a `SimilarityModel` of many vectors; its scores are returned, of these alone.
+            first: how many of them; at least `top_k`.
+            objects: the documents themselves, where the candidates are encoded and another model reads them.
 
         Returns:
             (index in `candidates`, score), best first; equal scores in the order of the candidates.
+
+        Raises:
+            ValueError: for numbers out of range, and where another model has no objects to read.
         """
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k must be at least 1, got {top_k}")
-        if not candidates:
-            return []
-        scores = self.similarity([query], list(candidates), batch_size)[0]
-        order = np.argsort(-scores, kind="stable")[:top_k]
-        return [(int(index), float(scores[index])) for index in order]
+        return rank(self, query, candidates, top_k, batch_size, rerank, first, objects)
 
     def save(self, path: str | Path) -> None:
         """Write a servable folder: safetensors, JSON and a README; over an older servable too, in one step.
