@@ -95,12 +95,12 @@ class Memory(nn.Module):
         """
         return None
 
-    def check(self, kind: RelationKind, is_stream: bool) -> None:
+    def check(self, kind: RelationKind, most: int | None) -> None:
         """Raise for samples that it cannot remember, before training starts.
 
         Args:
             kind: of the relation that the samples give.
-            is_stream: whether they have no numbers, so that none can be read again.
+            most: how many documents they have at most; None where nobody knows.
         """
 
     def figures(self) -> dict[str, Tensor]:

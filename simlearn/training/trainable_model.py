@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from simlearn.data import Batch, SimilarityDataLoader
 from simlearn.evaluation import AttachedMetric
 from simlearn.negatives import Memory
-from simlearn.relations import Relation
+from simlearn.relations import Relation, RelationKind
 from simlearn.training.data_checks import check_data, check_ids, check_kind, find_classes
 from simlearn.training.metric_log import MetricLog
 from simlearn.training.model_checks import check_model, warn_if_unsavable
@@ -96,8 +96,9 @@ class TrainableModel(ModelRecipe):
         """See `Trainable`; also finds the classes of losses that learn a vector for each."""
         check_model(self, self.model, train, world_size, self.encode_chunk_size, self.encode_chunk_tokens)
         check_data(train, self.loss, world_size)
+        is_counted = train.relation is RelationKind.PAIRS and not train.is_stream
         for memory in self._memories().values():
-            memory.check(train.relation, train.is_stream)
+            memory.check(train.relation, len(train.source) if is_counted else None)  # type: ignore[arg-type]
         if self._memories():
             check_ids(train)
         if validation is not None:

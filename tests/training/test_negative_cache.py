@@ -268,6 +268,10 @@ class TestRefused:
         with pytest.raises(TypeError, match=r"checkpoint cannot hold a ndarray; .* CacheConfig"):
             fit(Cached(NegativeCacheConfig(8)), PairsSimilarityDataLoader(Images(), 8), trainer=quiet_trainer())
 
+    def test_a_cache_that_is_never_filled(self) -> None:
+        with pytest.raises(ValueError, match=r"once it holds 100 documents .* and there are 64 to train on"):
+            fit(Cached(NegativeCacheConfig(200, start_filled=0.5)), loader_of(), trainer=quiet_trainer())
+
     def test_another_size(self, tmp_path: Path) -> None:
         path = tmp_path / "small.ckpt"
         fit(

@@ -37,7 +37,9 @@ class NegativeCacheConfig:
         sampler: `"softmax"` draws by the softmax, which makes the gradient that of the whole softmax on average;
             `"highest"` takes the best, which does not.
         inv_temp: draw by the softmax of the logits times this; the gradient is weighted so that its mean stays.
-        start_filled: the share of `size` that must be filled before the cache counts in training, from 0 to 1.
+        start_filled: the share of `size` that must be filled before the cache counts in training, from 0 to 1. A model
+            that starts from nothing moves fast in the beginning, and negatives of some steps ago lead it astray: 1.0
+            helps it, where there are as many documents as `size`.
         refresh: how many documents a training step encodes again without gradients besides those that are drawn, the
             oldest first.
         eviction: whose place a new document takes: `"fifo"` the one that came first, `"lru"` the one that was encoded

@@ -82,16 +82,22 @@ class NegativeCacheMemory(Memory):
     def _is(self, *distributions: str) -> bool:
         return world_size() > 1 and self.config.distributed in distributions
 
-    def check(self, kind: RelationKind, is_stream: bool) -> None:
-        """Refuse samples without documents of their own.
+    def check(self, kind: RelationKind, most: int | None) -> None:
+        """Refuse samples without documents of their own, and too few of them for the cache ever to count.
 
         Raises:
             TypeError: naming what remembers them.
+            ValueError: naming both numbers.
         """
         if kind not in (RelationKind.PAIRS, RelationKind.RANKING):
             raise TypeError(
                 f"a negative cache keeps the documents of pairs and rankings, not those of {kind.value}; remember "
                 "objects of groups and labels with configure_xbm"
+            )
+        if most is not None and most < self.start_filled:
+            raise ValueError(
+                f"the negative cache counts once it holds {self.start_filled:g} documents (start_filled of size), and "
+                f"there are {most} to train on; make size or start_filled smaller"
             )
 
     def beside(
