@@ -130,6 +130,8 @@ from .samples import SimilaritySample as SimilaritySample
 from .scoring import CosineScorer as CosineScorer
 from .scoring import DistanceScorer as DistanceScorer
 from .scoring import DotScorer as DotScorer
+from .scoring import MaxSim as MaxSim
+from .scoring import PolyAttention as PolyAttention
 from .scoring import Scorer as Scorer
 from .towers import Field as Field
 from .towers import Fields as Fields

@@ -1,7 +1,8 @@
-"""Scorers to which a query is not a document, as users write them, and the same in plain loops."""
+"""Scorers to which a query is not a document, ours and as users write them, and the same in plain loops."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,9 @@ import torch
 from loss_oracles import dot
 from torch import Tensor, nn
 
+from simlearn import scoring
 from simlearn.embeddings import Embeddings
-from simlearn.scoring import Scorer
+from simlearn.scoring import PolyAttention, Scorer
 
 SIZE = 5
 
@@ -60,6 +62,20 @@ class Prepared(Bilinear):
         return 1 - self.paired(queries, documents)
 
 
+class LateInteraction(scoring.MaxSim):
+    """Ours."""
+
+
+class Attended(PolyAttention):
+    """Ours: many vectors a query, one a document."""
+
+    def __init__(self) -> None:
+        super().__init__("sqrt", scale=1.5)
+
+
+MANY_BY_MANY = (MaxSim, LateInteraction)
+
+
 def best_of_each(query: list[list[float]], document: list[list[float]]) -> float:
     return sum(max(dot(x, y) for y in document) for x in query)
 
@@ -69,7 +85,15 @@ def bilinear(scorer: Bilinear) -> Callable[[Any, Any], float]:
     return lambda x, y: sum(a * weight[i][j] * b for i, a in enumerate(x) for j, b in enumerate(y))
 
 
+def attended(query: list[list[float]], document: list[float]) -> float:
+    products = [dot(x, document) for x in query]
+    weights = [math.exp(one / math.sqrt(len(document))) for one in products]
+    return 1.5 * sum(weight * one for weight, one in zip(weights, products, strict=True)) / sum(weights)
+
+
 def plainly(scorer: Scorer) -> tuple[Callable[[Any, Any], float], float]:
     """A scorer in plain loops, and how far a distance lies above the negated score."""
+    if isinstance(scorer, PolyAttention):
+        return attended, 0.0
     score = bilinear(scorer) if isinstance(scorer, Bilinear) else best_of_each
-    return score, float(type(scorer) is not Bilinear)
+    return score, float(type(scorer) in (MaxSim, Prepared))

@@ -8,7 +8,7 @@ from typing import Any
 import loss_oracles
 import pytest
 import torch
-from asymmetric_scorers import SIZE, Bilinear, MaxSim, Prepared, plainly
+from asymmetric_scorers import MANY_BY_MANY, SIZE, Attended, Bilinear, LateInteraction, MaxSim, Prepared, plainly
 from facts import Facts, joined
 from loss_family_comparisons import DETACHED
 from processes import run_on_two
@@ -21,6 +21,7 @@ from simlearn.losses import (
     AnglELoss,
     CentroidTripletLoss,
     ClassLoss,
+    ContrastiveLoss,
     FastAPLoss,
     InfoNCELoss,
     LossResult,
@@ -37,22 +38,29 @@ from simlearn.scoring import Scorer
 from tests.contracts.test_losses import CASES, batch, made, name_of
 
 
-def compares(make: Callable[[], SimilarityLoss], scorer: type[Scorer]) -> bool:
+def compares(make: Callable[[], SimilarityLoss], kind: RelationKind, scorer: type[Scorer]) -> bool:
     """Whether a loss asks the scorer, and can be asked with its embeddings."""
     loss = make()
     if isinstance(loss, (ClassLoss, AnglELoss, PytorchMetricLearningWrapper)):
         return False
-    if scorer is MaxSim:  # their oracles cut and average single vectors
+    # A histogram takes distances from 0 on.
+    if isinstance(loss, FastAPLoss) and scorer not in (MaxSim, Prepared):
+        return False
+    if scorer is Attended and kind in (RelationKind.GROUPS, RelationKind.LABELS):  # where queries are documents
+        return False
+    if scorer is Attended and any(isinstance(part, ContrastiveLoss) for part in loss.modules()):
+        return False  # in one space it compares documents with documents
+    if scorer in (*MANY_BY_MANY, Attended):  # their oracles cut and average single vectors
         return not isinstance(loss, (MatryoshkaLoss, CentroidTripletLoss)) and not class_parts(loss)
-    return scorer is not Bilinear or not isinstance(loss, FastAPLoss)  # its histogram takes distances from 0 on
+    return True
 
 
 def class_parts(loss: SimilarityLoss) -> bool:
     return any(isinstance(part, ClassLoss) for part in loss.modules())
 
 
-SCORERS: list[type[Scorer]] = [MaxSim, Bilinear, Prepared]
-ASKED = [(make, kind, scorer) for make, kind in CASES for scorer in SCORERS if compares(make, scorer)]
+SCORERS: list[type[Scorer]] = [MaxSim, LateInteraction, Attended, Bilinear, Prepared]
+ASKED = [(make, kind, scorer) for make, kind in CASES for scorer in SCORERS if compares(make, kind, scorer)]
 DIFFERENTIABLE = [case for case in ASKED if not isinstance(case[0](), DETACHED)]
 
 
@@ -85,6 +93,8 @@ def objects(
         return Embeddings(values.masked_fill(~mask[..., None], 1e3), mask)
 
     first = embedded(queries, 3)
+    if isinstance(scorer, Attended):
+        return facts, first, Embeddings(0.25 * documents)
     return facts, first, first if documents is queries else embedded(documents, 4)
 
 

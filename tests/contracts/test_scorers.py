@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from asymmetric_scorers import SIZE, Bilinear, MaxSim, Prepared
+from asymmetric_scorers import SIZE, Attended, Bilinear, LateInteraction, MaxSim, Prepared
 from torch import Tensor
 
+from simlearn import scoring
 from simlearn.embeddings import Embeddings
 from simlearn.evaluation import PairEvaluator, RerankingEvaluator, RetrievalEvaluator
 from simlearn.negatives.mining import MiningConfig, mine
 from simlearn.ragged import Ragged
 from simlearn.samples import SimilarityPairSample, SimilarityRankingSample
-from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer, Scorer
+from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer, PolyAttention, Scorer
 from simlearn.search import rank_candidates, top_k
 
 
@@ -45,7 +46,10 @@ class Turned(DistanceScorer):
 
 
 EVERY: list[Callable[[], Scorer]] = [
-    *(MaxSim, Bilinear, Prepared, CosineScorer, DotScorer, Turned),
+    *(MaxSim, LateInteraction, Attended, Bilinear, Prepared, CosineScorer, DotScorer, Turned),
+    lambda: scoring.MaxSim("mean", normalize=True),
+    lambda: PolyAttention(normalize=True, scale=5.0),
+    lambda: PolyAttention("multihead", embedding_size=SIZE, heads=1),
     lambda: DistanceScorer("euclidean"),
     lambda: DistanceScorer("manhattan"),
 ]
@@ -53,8 +57,10 @@ each_scorer = pytest.mark.parametrize("make", EVERY, ids=lambda make: repr(make(
 
 
 def sides(scorer: Scorer, queries: int, documents: int) -> tuple[Embeddings, Embeddings]:
-    if isinstance(scorer, MaxSim):
+    if isinstance(scorer, (MaxSim, scoring.MaxSim)):
         return many(queries, 3, 1), many(documents, 4, 2)
+    if isinstance(scorer, PolyAttention):
+        return many(queries, 3, 1), one(documents, 2)
     return one(queries, 1), one(documents, 2)
 
 
@@ -71,11 +77,13 @@ def test_the_reversed_scorer_is_the_transpose(make: Callable[[], Scorer]) -> Non
         (turned.tile_distances(*turned_prepared), scorer.tile_distances(*prepared).T),
         (turned.paired(z, x), scorer.paired(x, z)),
         (turned.paired_distances(z, x), scorer.paired_distances(x, z)),
-        (turned.prepare(x).values, scorer.prepare(x).values),
+        (turned.prepare_documents(x).values, scorer.prepare_queries(x).values),
         (turned.candidates(z, x, torch.arange(7)), scorer.paired(x, z)),
     ):
         torch.testing.assert_close(ours, theirs)
-    assert turned.cells(y, x) == scorer.cells(x, y) == (12 if isinstance(scorer, MaxSim) else 1)
+    assert turned.cells(y, x) == scorer.cells(x, y)
+    if not isinstance(scorer, (scoring.MaxSim, PolyAttention)):
+        assert scorer.cells(x, y) == (12 if isinstance(scorer, MaxSim) else 1)
     assert turned.is_product == scorer.is_product
     assert [id(own) for own in turned.parameters()] == [id(own) for own in scorer.parameters()]
     assert turned.reversed() is scorer
@@ -118,7 +126,7 @@ def test_lists_of_candidates_are_scored_a_query_at_a_time() -> None:
     assert len(scorer.shapes) == 9 and max(scorer.shapes) == (36, 36)
 
 
-@pytest.mark.parametrize("scorer", [MaxSim(), Bilinear(), Prepared()], ids=repr)
+@pytest.mark.parametrize("scorer", [MaxSim(), LateInteraction(), Attended(), Bilinear(), Prepared()], ids=repr)
 def test_searches_ask_with_queries(scorer: Scorer) -> None:
     x, y = sides(scorer, 9, 30)
     scores = scorer(x, y).detach()
@@ -139,7 +147,7 @@ def test_searches_ask_with_queries(scorer: Scorer) -> None:
         assert mined.rows[row, 0] == hardest
 
 
-@pytest.mark.parametrize("scorer", [MaxSim(), Bilinear(), Prepared()], ids=repr)
+@pytest.mark.parametrize("scorer", [MaxSim(), LateInteraction(), Attended(), Bilinear(), Prepared()], ids=repr)
 def test_evaluators_ask_with_queries(scorer: Scorer) -> None:
     x, y = sides(scorer, 12, 12)
     scores = scorer(x, y).detach()
