@@ -5,6 +5,17 @@ from simlearn.heads.encoder_head import EncoderHead
 from simlearn.heads.gated_fusion_head import GatedFusionHead
 from simlearn.heads.gated_head import GatedHead
 from simlearn.heads.mlp_head import MLPHead
+from simlearn.heads.pooling import (
+    AttentionPooling,
+    CLSPooling,
+    FirstM,
+    LastTokenPooling,
+    LearntCodes,
+    MaxPooling,
+    MeanPooling,
+    Pooling,
+    TokenProjection,
+)
 from simlearn.heads.sequential_head import SequentialHead
 from simlearn.heads.skip_connection_head import SkipConnectionHead
 from simlearn.heads.softmax_embeddings_head import SoftmaxEmbeddingsHead
@@ -13,15 +24,24 @@ from simlearn.heads.switch_head import SwitchHead
 from simlearn.heads.widening_head import WideningHead
 
 __all__ = [
+    "AttentionPooling",
+    "CLSPooling",
     "EmptyHead",
     "EncoderHead",
+    "FirstM",
     "GatedFusionHead",
     "GatedHead",
+    "LastTokenPooling",
+    "LearntCodes",
     "MLPHead",
+    "MaxPooling",
+    "MeanPooling",
+    "Pooling",
     "SequentialHead",
     "SkipConnectionHead",
     "SoftmaxEmbeddingsHead",
     "StackedProjectionHead",
     "SwitchHead",
+    "TokenProjection",
     "WideningHead",
 ]

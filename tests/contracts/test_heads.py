@@ -15,16 +15,25 @@ from simlearn.components import check_folder, load_component, save_component
 from simlearn.embeddings import Embeddings
 from simlearn.files import LoadError
 from simlearn.heads import (
+    AttentionPooling,
+    CLSPooling,
     EmptyHead,
     EncoderHead,
+    FirstM,
     GatedFusionHead,
     GatedHead,
+    LastTokenPooling,
+    LearntCodes,
+    MaxPooling,
+    MeanPooling,
     MLPHead,
+    Pooling,
     SequentialHead,
     SkipConnectionHead,
     SoftmaxEmbeddingsHead,
     StackedProjectionHead,
     SwitchHead,
+    TokenProjection,
     WideningHead,
 )
 from simlearn.meta import Meta, columns, index_select
@@ -55,9 +64,21 @@ FACTORIES: dict[type[EncoderHead], Factory] = {
         SIZE,
         dropout=dropout,
     ),
+    TokenProjection: lambda dropout: TokenProjection(SIZE, 5, dropout=dropout),
     WideningHead: lambda dropout: WideningHead(SIZE, expansion_factor=2.0, activation_fn="elu", dropout=dropout),
 }
 NEED_META = {SwitchHead}
+
+# Likewise of poolings, which take many vectors alone.
+POOLINGS: dict[type[Pooling], Callable[[float], Pooling]] = {
+    AttentionPooling: lambda dropout: AttentionPooling(SIZE, "uniform", "sqrt", dropout),
+    CLSPooling: lambda dropout: CLSPooling(SIZE, dropout),
+    FirstM: lambda dropout: FirstM(SIZE, 3, dropout),
+    LastTokenPooling: lambda dropout: LastTokenPooling(SIZE, dropout),
+    LearntCodes: lambda dropout: LearntCodes(SIZE, 3, attention="multihead", keys="positions", dropout=dropout),
+    MaxPooling: lambda dropout: MaxPooling(SIZE, dropout),
+    MeanPooling: lambda dropout: MeanPooling(SIZE, dropout),
+}
 
 META = columns([{"encoder": "image" if row % 3 else "text"} for row in range(ROWS)])
 
@@ -80,7 +101,8 @@ def meta_for(cls: type[EncoderHead]) -> Meta | None:
 
 def test_no_head_is_forgotten() -> None:
     public = {getattr(heads, name) for name in heads.__all__}
-    assert public - {EncoderHead} == set(FACTORIES), "give each head of simlearn.heads.__all__ a factory in this file"
+    made_here = {*FACTORIES, *POOLINGS, EncoderHead, Pooling}
+    assert public == made_here, "give each head of simlearn.heads.__all__ a factory in this file"
 
 
 @each_head
@@ -204,6 +226,75 @@ def test_sizes_and_dropout_are_checked(cls: type[EncoderHead]) -> None:
         made(cls, dropout=1.5)
 
 
+def pooling(cls: type[Pooling], dropout: float = 0.0) -> Pooling:
+    torch.manual_seed(0)
+    return POOLINGS[cls](dropout)
+
+
+each_pooling = pytest.mark.parametrize("cls", POOLINGS, ids=lambda cls: cls.__name__)
+
+
+@each_pooling
+def test_a_pooling_saved_and_loaded_is_the_same(cls: type[Pooling], tmp_path: Path) -> None:
+    head, x = pooling(cls, 0.25), ragged(5, 0.0)
+    save_component(head, tmp_path)
+    check_folder(tmp_path)
+    loaded = load_component(tmp_path, EncoderHead)
+    assert type(loaded) is cls and loaded.get_config_dict() == head.get_config_dict() and repr(loaded) == repr(head)
+    ours, theirs = head.eval().embed(x), loaded.eval().embed(x)
+    torch.testing.assert_close(ours.values, theirs.values, rtol=1e-6, atol=1e-7)
+    assert ours.size == loaded.output_size == head.output_size
+    assert json.loads(json.dumps(head.get_config_dict(), allow_nan=False)) == head.get_config_dict()
+
+
+@each_pooling
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_pooling_in_halves(cls: type[Pooling], dtype: torch.dtype) -> None:
+    x = ragged(5, 0.0)
+    whole = pooling(cls).embed(x)
+    low = pooling(cls).to(dtype).embed(Embeddings(x.values.to(dtype), x.mask))
+    assert low.values.dtype is dtype
+    torch.testing.assert_close(low.values.float(), whole.values, rtol=0.05, atol=0.05)
+    leaf = x.values.clone().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = pooling(cls).embed(Embeddings(leaf, x.mask)).values
+    output.float().square().sum().backward()
+    assert output.isfinite().all() and leaf.grad is not None and leaf.grad.isfinite().all()
+
+
+@each_pooling
+def test_objects_without_vectors_are_zeros(cls: type[Pooling]) -> None:
+    """And give no NaN to gradients; also where no object of a batch has any."""
+    head = pooling(cls)
+    for length in (0, 3):
+        leaf = torch.full((2, length, SIZE), torch.nan, requires_grad=True)
+        embedded = head.embed(Embeddings(leaf, torch.zeros(2, length, dtype=torch.bool)))
+        assert not embedded.values.any() and embedded.values.shape[-1] == SIZE
+        embedded.values.sum().backward()
+        assert leaf.grad is not None and leaf.grad.isfinite().all()
+        assert all(own.grad is None or own.grad.isfinite().all() for own in head.parameters())
+    none = head.embed(Embeddings(torch.zeros(0, 4, SIZE)))
+    assert len(none) == 0 and none.size == SIZE
+
+
+@each_pooling
+def test_a_pooling_takes_many_vectors_of_its_size(cls: type[Pooling]) -> None:
+    with pytest.raises(ValueError, match="these objects have one each"):
+        pooling(cls).embed(Embeddings(torch.zeros(2, SIZE)))
+    with pytest.raises(ValueError, match=f"takes vectors of size {SIZE}, got 3"):
+        pooling(cls).embed(Embeddings(torch.zeros(2, 4, 3)))
+    with pytest.raises(ValueError, match="dropout"):
+        pooling(cls, 1.5)
+
+
+@each_pooling
+def test_dropout_of_a_pooling_is_for_training_only(cls: type[Pooling]) -> None:
+    head, x = pooling(cls, 0.5), ragged(5, 0.0)
+    assert torch.equal(head.eval().embed(x).values, pooling(cls).eval().embed(x).values)
+    head.train()
+    assert not torch.equal(head.embed(x).values, head.embed(x).values)
+
+
 class Mean(EncoderHead):
     """A pooling to one vector, as a user writes it."""
 
@@ -232,6 +323,9 @@ class Codes(EncoderHead):
 # Each head by itself, and poolings by themselves, after layers and behind a switch.
 MASKED: dict[str, Callable[[], EncoderHead]] = {
     **{cls.__name__: lambda cls=cls: made(cls) for cls in FACTORIES},  # type: ignore[misc]
+    **{cls.__name__: lambda cls=cls: pooling(cls) for cls in POOLINGS},  # type: ignore[misc]
+    "basic codes": lambda: LearntCodes(SIZE, 4),
+    "codes by position": lambda: LearntCodes(SIZE, 2, "uniform", "sqrt", "positions"),
     "Mean": lambda: Mean(SIZE),
     "Codes": lambda: Codes(3),
     "after layers": lambda: SequentialHead(
