@@ -33,6 +33,7 @@ from .encoders import NumericEncoder as NumericEncoder
 from .encoders import QdrlVectorizer as QdrlVectorizer
 from .encoders import SwitchEncoder as SwitchEncoder
 from .encoders import TextEncoder as TextEncoder
+from .encoders import TransformerEncoder as TransformerEncoder
 from .encoders import UnicodeFold as UnicodeFold
 from .encoders import VectorEncoder as VectorEncoder
 from .encoders import Vocabulary as Vocabulary

@@ -143,3 +143,41 @@ def tiny_fasttext(*, size: int = 12, seed: int = 0, bucket: int = 97) -> Any:
     return FastText(
         sentences, vector_size=size, min_count=1, bucket=bucket, min_n=2, max_n=4, epochs=2, seed=seed, workers=1
     )
+
+
+def tiny_gpt2(path: str | Path, *, hidden_size: int = 32, seed: int = 0) -> str:
+    """Write a two-layer GPT-2 and a tokenizer of bytes without a padding token into a folder; returns the folder."""
+    from tokenizers import Tokenizer
+    from tokenizers.decoders import ByteLevel as ToBytes
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
+
+    entries = {"<|endoftext|>": 0, **{one: number + 1 for number, one in enumerate(sorted(ByteLevel.alphabet()))}}
+    tokenizer = Tokenizer(BPE(entries, []))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = ToBytes()
+    names = dict.fromkeys(("eos_token", "bos_token", "unk_token"), "<|endoftext|>")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(str(path))
+    config = GPT2Config(vocab_size=len(entries), n_positions=64, n_embd=hidden_size, n_layer=2, n_head=2)
+    config.bos_token_id = config.eos_token_id = 0
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        GPT2Model(config).save_pretrained(str(path))
+    return str(path)
+
+
+def tiny_relative(path: str | Path, kind: str, *, hidden_size: int = 32, seed: int = 0) -> str:
+    """Write a two-layer "distilbert" or "roberta" with the tokenizer of `tiny_transformer`; returns the folder."""
+    from transformers import AutoConfig, AutoModel
+
+    tokenizer = tiny_tokenizer()
+    sizes = {"dim": hidden_size, "hidden_dim": 64, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 64}
+    if kind == "roberta":
+        sizes = {"hidden_size": hidden_size, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        sizes |= {"max_position_embeddings": 66, "pad_token_id": 0, "type_vocab_size": 1}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=len(tokenizer), **sizes)).save_pretrained(str(path))
+    tokenizer.save_pretrained(str(path))
+    return str(path)

@@ -14,6 +14,7 @@ from simlearn.encoders.prompted import Prompted
 from simlearn.encoders.qdrl_vectorizer import QdrlVectorizer
 from simlearn.encoders.switch_encoder import SwitchEncoder
 from simlearn.encoders.text_encoder import TextEncoder
+from simlearn.encoders.transformer_encoder import TransformerEncoder
 from simlearn.encoders.vector_encoder import VectorEncoder
 from simlearn.encoders.vocabulary import Vocabulary
 from simlearn.encoders.word_vectors import WordVectors
@@ -36,6 +37,7 @@ __all__ = [
     "QdrlVectorizer",
     "SwitchEncoder",
     "TextEncoder",
+    "TransformerEncoder",
     "UnicodeFold",
     "VectorEncoder",
     "Vocabulary",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from simlearn.components.hugging_face import load_sentence_transformer, quiet, settings_of, tokenizer_settings
 from simlearn.encoders import version_1
 from simlearn.encoders._text_collate import TextCollate
+from simlearn.encoders._tokenizers import of_modules, with_padding
 from simlearn.encoders.encoder import CollateFn, Encoder
 from simlearn.encoders.prompted import Prompted
 from simlearn.files import LoadError
@@ -38,7 +39,7 @@ class TextEncoder(Encoder):
 
     Raises:
         TypeError: for another kind of model, such as a cross-encoder.
-        ValueError: for a `max_length` that the model cannot have.
+        ValueError: for a `max_length` that the model cannot have, and a tokenizer without a token to pad with.
     """
 
     opened_by_name: ClassVar[tuple[str, ...]] = ("model",)
@@ -62,14 +63,11 @@ class TextEncoder(Encoder):
             raise TypeError(f"model must be a name, a path or a SentenceTransformer, got {type(model).__name__}")
         if not {"text", "message"} & set(model.modalities):
             raise TypeError(f"the model encodes {model.modalities}, not texts; ImageEncoder encodes images")
-        self.model = model
+        self.model = model = self._read_by(model)
         self._trainable = trainable
         self._max_length = None if max_length is None else self._checked_length(max_length)
         self._prompt = prompt
-        size = model.get_embedding_dimension()
-        if size is None:
-            raise TypeError("the model does not know the size of its embeddings; end it with a Pooling or Dense module")
-        self._embedding_size: int = size
+        self._embedding_size = self._size_of(model)
         for pooler in self._idle_poolers():  # DDP waits forever for a gradient that never comes
             pooler.requires_grad_(False)
         self.freeze_if_required()
@@ -147,6 +145,17 @@ class TextEncoder(Encoder):
             # Where a tensor is missing, transformers makes a random one and only logs it.
             raise LoadError(f"{folder} does not hold the weights and settings that were saved; copy it anew, whole")
         return {**settings, "model": model}
+
+    def _read_by(self, model: SentenceTransformer) -> SentenceTransformer:
+        """The model, or another one of its modules where its tokenizer needs a padding token."""
+        first = with_padding(model[0])
+        return model if first is model[0] else of_modules(model, [first, *list(model)[1:]])
+
+    def _size_of(self, model: SentenceTransformer) -> int:
+        size = model.get_embedding_dimension()
+        if size is None:
+            raise TypeError("the model does not know the size of its embeddings; end it with a Pooling or Dense module")
+        return int(size)
 
     def _own_prompt(self) -> str | None:
         return self.model.prompts.get(self.model.default_prompt_name or "") if self._prompt is None else self._prompt

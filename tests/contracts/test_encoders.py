@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny_convnext, tiny_fasttext, tiny_sentence_transformer, tiny_static_model, tiny_vit
+from tiny_models import (
+    tiny_convnext,
+    tiny_fasttext,
+    tiny_gpt2,
+    tiny_sentence_transformer,
+    tiny_static_model,
+    tiny_transformer,
+    tiny_vit,
+)
 
 import simlearn.encoders
 from simlearn import meta
@@ -32,6 +40,7 @@ from simlearn.encoders import (
     NumericEncoder,
     SwitchEncoder,
     TextEncoder,
+    TransformerEncoder,
     VectorEncoder,
     WordVectors,
 )
@@ -63,6 +72,14 @@ def text(path: Path, trainable: bool, seed: int = 0) -> TextEncoder:
     return TextEncoder(
         tiny_sentence_transformer(path / f"source{seed}", hidden_size=128, seed=seed), trainable=trainable
     )
+
+
+def tokens(path: Path, trainable: bool) -> TransformerEncoder:
+    return TransformerEncoder(tiny_transformer(path / "source", hidden_size=128), trainable=trainable)
+
+
+def causal_tokens(path: Path, trainable: bool) -> TransformerEncoder:
+    return TransformerEncoder(tiny_gpt2(path / "source", hidden_size=64), trainable=trainable, layers=(1, -1))
 
 
 def static(path: Path, trainable: bool) -> TextEncoder:
@@ -124,6 +141,7 @@ class Case:
 
 FACTORIES: dict[type[Encoder], dict[str, Case]] = {
     TextEncoder: {"text": Case(text), "static": Case(static, has_dropout=False)},
+    TransformerEncoder: {"tokens": Case(tokens), "tokens of a causal model": Case(causal_tokens)},
     ImageEncoder: {"vit": Case(vit, images), "convnext": Case(convnext, images, has_dropout=False)},
     SwitchEncoder: {"switch": Case(switch)},
     FasttextEncoder: {"fasttext": Case(words, can_train=False)},
@@ -147,9 +165,15 @@ TRAINABLE = [parameter for parameter in CASES if parameter.values[0].can_train] 
 RESOLVER = ClassResolver(classes=(Words, ByLength))
 
 
+def values_of(encoded: torch.Tensor | Embeddings) -> torch.Tensor:
+    """The vectors; of many an object those that count, end to end."""
+    if not isinstance(encoded, Embeddings):
+        return encoded
+    return encoded.values[encoded.full_mask()] if encoded.is_multi_vector else encoded.values
+
+
 def encode(encoder: Encoder, objects: list[Any]) -> torch.Tensor:
-    encoded = encoder(encoder.get_collate_fn()(objects))
-    return encoded.values if isinstance(encoded, Embeddings) else encoded
+    return values_of(encoder(encoder.get_collate_fn()(objects)))
 
 
 def change_a_weight(encoder: Encoder) -> None:
@@ -172,10 +196,13 @@ def test_no_encoder_is_forgotten() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_one_embedding_an_object(case: Case, tmp_path: Path) -> None:
     encoder, objects = case.build(tmp_path, False), case.objects()
-    embeddings = encode(encoder, objects)
-    assert embeddings.shape == (len(objects), encoder.embedding_size)
-    assert embeddings.isfinite().all()
-    torch.testing.assert_close(embeddings[2:3], encode(encoder, objects[2:3]), atol=1e-5, rtol=1e-5)
+    encoded = encoder(encoder.get_collate_fn()(objects))
+    embeddings = encoded if isinstance(encoded, Embeddings) else Embeddings(encoded)
+    assert len(embeddings) == len(objects) and embeddings.size == encoder.embedding_size
+    assert embeddings.is_multi_vector == encoder.many_vectors
+    assert embeddings.values.isfinite().all()
+    alone = encode(encoder, objects[2:3])
+    torch.testing.assert_close(values_of(embeddings.take(slice(2, 3))), alone, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -185,14 +212,14 @@ def test_collate_is_picklable_and_light(case: Case, tmp_path: Path) -> None:
     weights = sum(weight.nbytes for weight in encoder.parameters())
     assert len(content) < max(weights / 5, 2_000)
     batch = pickle.loads(content)(objects)
-    torch.testing.assert_close(encoder(batch), encode(encoder, objects))
+    torch.testing.assert_close(values_of(encoder(batch)), encode(encoder, objects))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_batch_moves_with_its_device_and_can_be_encoded_twice(case: Case, tmp_path: Path) -> None:
     encoder = case.build(tmp_path, False)
     batch = move(encoder.get_collate_fn()(case.objects()), "cpu")
-    torch.testing.assert_close(encoder(batch), encoder(batch), rtol=0, atol=0)
+    torch.testing.assert_close(values_of(encoder(batch)), values_of(encoder(batch)), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("case", CASES)
