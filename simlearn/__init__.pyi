@@ -147,8 +147,11 @@ from .towers import Field as Field
 from .towers import Fields as Fields
 from .towers import TwoTower as TwoTower
 from .training import BestWeights as BestWeights
+from .training import BiEncoder as BiEncoder
 from .training import EmbeddingProjector as EmbeddingProjector
+from .training import LateInteraction as LateInteraction
 from .training import NegativeCacheHealth as NegativeCacheHealth
+from .training import PolyEncoder as PolyEncoder
 from .training import RefreshNegatives as RefreshNegatives
 from .training import SpaceHealth as SpaceHealth
 from .training import Trainable as Trainable

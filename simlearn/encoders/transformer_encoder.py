@@ -69,6 +69,17 @@ class TransformerEncoder(TextEncoder):
         return True
 
     @property
+    def ends_with_special(self) -> bool:
+        """Whether the tokenizer closes a text with a token of its own, and does not open it with one.
+
+        So it is with causal models, of which only the last token has seen the text: `LastTokenPooling` takes that.
+        Others have theirs at the beginning, for `CLSPooling`.
+        """
+        tokenizer: Any = self.model.tokenizer
+        whole, bare = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
+        return bool(whole[: len(bare)] == bare and len(whole) > len(bare))
+
+    @property
     def embedding_size(self) -> int:
         """D: the transformer's, for each layer."""
         return len(self.layers) * self._embedding_size
