@@ -7,6 +7,7 @@ from .cache import CacheConfig as CacheConfig
 from .cache import CacheType as CacheType
 from .cache import EmbeddingCache as EmbeddingCache
 from .components import Component as Component
+from .data import Dialogue as Dialogue
 from .data import GroupBatchSampler as GroupBatchSampler
 from .data import GroupSimilarityDataLoader as GroupSimilarityDataLoader
 from .data import IntervalLogQ as IntervalLogQ
@@ -14,6 +15,7 @@ from .data import KeyboardTypos as KeyboardTypos
 from .data import LabelSimilarityDataLoader as LabelSimilarityDataLoader
 from .data import PairsSimilarityDataLoader as PairsSimilarityDataLoader
 from .data import RankingSimilarityDataLoader as RankingSimilarityDataLoader
+from .data import ResponseSelectionFile as ResponseSelectionFile
 from .data import ShardedDataset as ShardedDataset
 from .data import SimilarityDataLoader as SimilarityDataLoader
 from .data import SimilarityGroupDataset as SimilarityGroupDataset

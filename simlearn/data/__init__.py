@@ -2,6 +2,7 @@
 
 from simlearn.data.batch import Batch, BatchCollator, SampleBatch, SampleTable
 from simlearn.data.bound_loader import BoundLoader
+from simlearn.data.dialogues import Dialogue, ResponseSelectionFile
 from simlearn.data.group_batch_sampler import GroupBatchSampler
 from simlearn.data.loaders import (
     GroupSimilarityDataLoader,
@@ -19,6 +20,7 @@ __all__ = [
     "Batch",
     "BatchCollator",
     "BoundLoader",
+    "Dialogue",
     "GroupBatchSampler",
     "GroupSimilarityDataLoader",
     "IntervalLogQ",
@@ -26,6 +28,7 @@ __all__ = [
     "LabelSimilarityDataLoader",
     "PairsSimilarityDataLoader",
     "RankingSimilarityDataLoader",
+    "ResponseSelectionFile",
     "SampleBatch",
     "SampleTable",
     "ShardedDataset",

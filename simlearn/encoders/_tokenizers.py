@@ -65,6 +65,18 @@ def with_end(module: Any) -> Any:
     return module
 
 
+def cutting(module: Any, side: str) -> Any:
+    """An input module that cuts texts which are too long on this side; special tokens stay."""
+    tokenizer = getattr(module, "tokenizer", None)
+    if tokenizer is None or not hasattr(tokenizer, "truncation_side"):
+        raise ValueError(f"a {type(module).__name__} cuts no texts; leave truncation_side out")
+    if tokenizer.truncation_side == side:
+        return module
+    module = with_own_tokenizer(module)
+    module.tokenizer.truncation_side = side
+    return module
+
+
 def with_own_tokenizer(module: Any) -> Any:
     """The same module, weights shared, with a copy of its tokenizer."""
     own = copy.copy(module)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from simlearn.components.hugging_face import load_sentence_transformer, quiet, settings_of, tokenizer_settings
 from simlearn.encoders import version_1
 from simlearn.encoders._text_collate import TextCollate
-from simlearn.encoders._tokenizers import of_modules, with_padding
+from simlearn.encoders._tokenizers import cutting, of_modules, with_padding
 from simlearn.encoders.encoder import CollateFn, Encoder
 from simlearn.encoders.prompted import Prompted
 from simlearn.files import LoadError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+TruncationSide = Literal["left", "right"]
 
 _MODEL_FOLDER = "sentence_transformer"
 
@@ -33,6 +35,8 @@ class TextEncoder(Encoder):
             comes with a model is never run.
         trainable: whether training changes the weights.
         max_length: longest text in tokens, the rest is cut off. None: the model's own limit.
+        truncation_side: `"left"` cuts the beginning of a text that is too long, such as what was said first in a
+            dialogue, `"right"` its end. None: as the tokenizer does, which is nearly always the end.
         prompt: what is put before every text. None: the model's default prompt, if it has one. For another prompt in
             another place see `with_prompt`.
         local_files_only: whether to fail rather than to download.
@@ -50,6 +54,7 @@ class TextEncoder(Encoder):
         *,
         trainable: bool = False,
         max_length: int | None = None,
+        truncation_side: TruncationSide | None = None,
         prompt: str | None = None,
         local_files_only: bool = False,
     ) -> None:
@@ -63,6 +68,9 @@ class TextEncoder(Encoder):
             raise TypeError(f"model must be a name, a path or a SentenceTransformer, got {type(model).__name__}")
         if not {"text", "message"} & set(model.modalities):
             raise TypeError(f"the model encodes {model.modalities}, not texts; ImageEncoder encodes images")
+        if truncation_side not in (None, *get_args(TruncationSide)):
+            raise ValueError(f"truncation_side must be 'left', 'right' or None, got {truncation_side!r}")
+        self.truncation_side = truncation_side
         self.model = model = self._read_by(model)
         self._trainable = trainable
         self._max_length = None if max_length is None else self._checked_length(max_length)
@@ -148,8 +156,12 @@ class TextEncoder(Encoder):
 
     def _read_by(self, model: SentenceTransformer) -> SentenceTransformer:
         """The model, or another one of its modules where its tokenizer needs a padding token."""
-        first = with_padding(model[0])
+        first = self._completed(model[0])
         return model if first is model[0] else of_modules(model, [first, *list(model)[1:]])
+
+    def _completed(self, module: Any) -> Any:
+        module = with_padding(module)
+        return module if self.truncation_side is None else cutting(module, self.truncation_side)
 
     def _size_of(self, model: SentenceTransformer) -> int:
         size = model.get_embedding_dimension()

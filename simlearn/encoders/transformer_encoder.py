@@ -12,8 +12,8 @@ from torch import Tensor
 
 from simlearn.components.hugging_face.hidden_states import hidden_states
 from simlearn.embeddings import Embeddings
-from simlearn.encoders._tokenizers import of_modules, with_end, with_padding
-from simlearn.encoders.text_encoder import TextEncoder
+from simlearn.encoders._tokenizers import of_modules, with_end
+from simlearn.encoders.text_encoder import TextEncoder, TruncationSide
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -32,6 +32,7 @@ class TransformerEncoder(TextEncoder):
             its mode and `requires_grad`.
         trainable: whether training changes the weights.
         max_length: longest text in tokens, the rest is cut off. None: the model's own limit.
+        truncation_side: see `TextEncoder`.
         layers: whose states are taken, side by side: −1 is the last, 0 what goes into the first.
         prompt: see `TextEncoder`.
         local_files_only: whether to fail rather than to download.
@@ -47,13 +48,19 @@ class TransformerEncoder(TextEncoder):
         *,
         trainable: bool = False,
         max_length: int | None = None,
+        truncation_side: TruncationSide | None = None,
         layers: Sequence[int] = (-1,),
         prompt: str | None = None,
         local_files_only: bool = False,
     ) -> None:
         self.layers = tuple(layers)
         super().__init__(
-            model, trainable=trainable, max_length=max_length, prompt=prompt, local_files_only=local_files_only
+            model,
+            trainable=trainable,
+            max_length=max_length,
+            truncation_side=truncation_side,
+            prompt=prompt,
+            local_files_only=local_files_only,
         )
         count = getattr(self.model[0].config, "num_hidden_layers", None)
         if not self.layers or any(not isinstance(layer, int) for layer in self.layers):
@@ -123,7 +130,7 @@ class TransformerEncoder(TextEncoder):
                 f"a {type(first).__name__} gives no embeddings of tokens in their text, as TransformerEncoder does; "
                 "TextEncoder reads such a model, whose texts are bags of tokens"
             )
-        first = with_end(with_padding(first))
+        first = with_end(self._completed(first))
         return model if len(model) == 1 and first is model[0] else of_modules(model, [first])
 
     def _size_of(self, model: SentenceTransformer) -> int:

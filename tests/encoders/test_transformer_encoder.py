@@ -75,6 +75,29 @@ def test_a_causal_model_closes_a_text_that_is_cut_too(tmp_path: Path) -> None:
     assert lengths.tolist() == [4, 6] and batch["input_ids"][[0, 1], lengths - 1].tolist() == [end, end]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("encoder", [TextEncoder, TransformerEncoder])
+def test_the_oldest_words_may_be_cut(kind: str, encoder: Any, tmp_path: Path) -> None:
+    """And special tokens stay; it is saved, and part of what tells an encoder apart."""
+    path = model_of(kind, tmp_path / "model")
+    left, right = (encoder(path, max_length=6, truncation_side=side) for side in ("left", None))
+    text, end = "abcdefghijklmnop" if kind == "gpt2" else "a b c d e f g h i j k", "p" if kind == "gpt2" else "k"
+    kept = [one.get_collate_fn()([text])["input_ids"][0].tolist() for one in (left, right)]
+    tokenizer = left.model.tokenizer
+    words = [tokenizer.convert_ids_to_tokens(one) for one in kept]
+    assert len(kept[0]) == 6 and end in words[0] and "a" in words[1] and "a" not in words[0]
+    if kind != "gpt2":
+        assert words[0][0] == words[1][0] == "[CLS]" and words[0][-1] == words[1][-1] == "[SEP]"
+    elif encoder is TransformerEncoder:
+        assert words[0][-1] == words[1][-1] == "<|endoftext|>"
+    assert left.fingerprint() != right.fingerprint()
+    left.save(str(tmp_path / "saved"))
+    again = encoder.load(str(tmp_path / "saved"))
+    assert again.get_collate_fn()([text])["input_ids"][0].tolist() == kept[0]
+    with pytest.raises(ValueError, match="'left', 'right' or None, got 'both'"):
+        encoder(path, truncation_side="both")
+
+
 def test_the_users_model_stays_as_it_was(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Transformer
