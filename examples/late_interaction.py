@@ -25,8 +25,10 @@ from simlearn import (
     CosineScorer,
     EncoderHead,
     LateInteraction,
+    LearntCodes,
     MeanPooling,
     PairsSimilarityDataLoader,
+    PolyAttention,
     PolyEncoder,
     Scorer,
     SequentialHead,
@@ -59,9 +61,15 @@ class OneVector(Cached):
 class SomeVectors(Cached, PolyEncoder):
     """Learnt codes of a description look for what a function may ask for."""
 
+    def configure_query_head(self, input_embedding_size: int) -> EncoderHead:
+        return LearntCodes(input_embedding_size, self.codes, init="uniform", attention="sqrt")
+
     def configure_document_head(self, input_embedding_size: int) -> EncoderHead:
         pooling, head = MeanPooling(input_embedding_size), SkipConnectionHead(input_embedding_size, n_layers=2)
         return SequentialHead(pooling, head, output_size=input_embedding_size)
+
+    def configure_scorer(self) -> Scorer:
+        return PolyAttention("sqrt", normalize=True)
 
 
 class AllVectors(Cached, LateInteraction):
@@ -81,7 +89,7 @@ def main() -> None:
     texts = [function.text for function in held_out]
     models = {
         "one vector": lambda: OneVector(body, scale=20.0, learning_rate=3e-3),
-        "16 codes": lambda: SomeVectors(body, codes=16, scale=1.0, learning_rate=1e-3),
+        "16 codes": lambda: SomeVectors(body, codes=16, scale=20.0, learning_rate=1e-3),
         "all tokens": lambda: AllVectors(body, size=64, learning_rate=3e-3),
     }
     trained = {}

@@ -20,6 +20,7 @@ from .data import ShardedDataset as ShardedDataset
 from .data import SimilarityDataLoader as SimilarityDataLoader
 from .data import SimilarityGroupDataset as SimilarityGroupDataset
 from .data import StreamedLogQ as StreamedLogQ
+from .data import distill as distill
 from .distances import Distance as Distance
 from .embeddings import Embeddings as Embeddings
 from .encoders import AsciiFold as AsciiFold

@@ -3,6 +3,7 @@
 from simlearn.data.batch import Batch, BatchCollator, SampleBatch, SampleTable
 from simlearn.data.bound_loader import BoundLoader
 from simlearn.data.dialogues import Dialogue, ResponseSelectionFile
+from simlearn.data.distillation import distill
 from simlearn.data.group_batch_sampler import GroupBatchSampler
 from simlearn.data.loaders import (
     GroupSimilarityDataLoader,
@@ -35,4 +36,5 @@ __all__ = [
     "SimilarityDataLoader",
     "SimilarityGroupDataset",
     "StreamedLogQ",
+    "distill",
 ]

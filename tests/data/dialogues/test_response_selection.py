@@ -9,10 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_models import quiet_trainer
 
-from simlearn import PairsSimilarityDataLoader, RankingSimilarityDataLoader, ResponseSelectionFile
+from simlearn import (
+    BagOfTokensEncoder,
+    HashedNGrams,
+    MultipleNegativesRankingLoss,
+    PairsSimilarityDataLoader,
+    RankingSimilarityDataLoader,
+    RerankingEvaluator,
+    ResponseSelectionFile,
+    TrainableModel,
+    fit,
+)
 from simlearn.data import Dialogue
 from simlearn.files import LoadError
 
@@ -185,3 +197,26 @@ def test_loaders_take_them(name: str, tmp_path: Path) -> None:
     assert sum(len(batch.queries) for batch in rankings) == len(expected)
     assert rankings[0].documents[: len(expected[0][1])] == expected[0][1]
     assert sum(len(batch.queries) for batch in PairsSimilarityDataLoader(data.pairs(), 2)) == len(expected)
+
+
+def test_a_model_is_trained_and_judged(tmp_path: Path) -> None:
+    """With the responses of the batch as wrong ones, and in ten candidates."""
+    words = [f"w{number}" for number in range(12)]
+    lines = []
+    for number, word in enumerate(words):
+        others = [words[(number + step) % 12] for step in range(1, 10)]
+        lines += [f"{int(one == word)}\told news\tsay {word}\tit is {one}" for one in [word, *others]]
+    data = opened(tmp_path, "tsv", "\n".join(lines), max_turns=1)
+
+    class Responder(TrainableModel):
+        def configure_encoders(self) -> BagOfTokensEncoder:
+            return BagOfTokensEncoder(HashedNGrams(4096), 32)
+
+        def configure_loss(self) -> MultipleNegativesRankingLoss:
+            return MultipleNegativesRankingLoss()
+
+    torch.manual_seed(0)
+    model = Responder(learning_rate=0.05)
+    fit(model, PairsSimilarityDataLoader(data.pairs(), 6), trainer=quiet_trainer(max_epochs=20))
+    report = RerankingEvaluator(data, metrics=["recall@1", "recall@5", "mrr"]).evaluate(model=model)
+    assert report["recall@1"] == report["mrr"] == 1.0
