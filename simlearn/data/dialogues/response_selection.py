@@ -18,7 +18,7 @@ from simlearn.samples import SimilarityPairSample, SimilarityRankingSample
 
 
 class ResponseSelectionFile(Dataset[SimilarityRankingSample]):
-    """Dialogues and their candidates: the data set of a `RankingSimilarityDataLoader`, or as `pairs()` of others.
+    r"""Dialogues and their candidates: the data set of a `RankingSimilarityDataLoader`, or as `pairs()` of others.
 
     The file is walked through once, for where its dialogues are; each is read when it is asked for, and nothing is kept
     beside the file. The query of a dialogue is its turns in their order, joined; give the encoder
@@ -29,7 +29,7 @@ class ResponseSelectionFile(Dataset[SimilarityRankingSample]):
                     of label 0 behind it are its wrong responses
     `"ubuntu"`      Ubuntu v2: a table of Context, Utterance and Label, of which the right ones are taken, or of
                     Context, Ground Truth Utterance and distractors; `__eou__` and `__eot__` end utterances and turns
-    `"convai2"`     as ParlAI has it: numbered lines, personas among them, `text \\t label \\t\\t candidate|candidate`;
+    `"convai2"`     as ParlAI has it: numbered lines, personas among them, `text \t label \t\t candidate|candidate`;
                     each exchange is a dialogue, with all before it
     `"dstc7"`       a JSON list with `messages-so-far`, `options-for-next` and `options-for-correct-answers`
     ==============  ==================================================================================================
