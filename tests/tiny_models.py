@@ -181,3 +181,24 @@ def tiny_relative(path: str | Path, kind: str, *, hidden_size: int = 32, seed: i
         AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=len(tokenizer), **sizes)).save_pretrained(str(path))
     tokenizer.save_pretrained(str(path))
     return str(path)
+
+
+def tiny_cross_encoder(path: str | Path, *, seed: int = 0) -> str:
+    """Write a BERT of one layer that gives two texts a number, with the tokenizer of `tiny_transformer`."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    tokenizer = tiny_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=64,
+        num_labels=1,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        BertForSequenceClassification(config).save_pretrained(str(path))
+    tokenizer.save_pretrained(str(path))
+    return str(path)

@@ -7,6 +7,8 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from simlearn.models.encoded_objects import EncodedObjects
 from simlearn.search import top_k as search_top_k
 
@@ -25,13 +27,21 @@ class Ranks(Protocol):
         ...
 
 
+class Predicts(Protocol):
+    """What scores pairs of a query and a document, such as a `CrossEncoder` of sentence-transformers."""
+
+    def predict(self, pairs: list[tuple[Any, Any]]) -> Any:
+        """A number for each pair."""
+        ...
+
+
 def rank(
     model: SimilarityModel,
     query: Any,
     candidates: Sequence[Any] | EncodedObjects,
     top_k: int | None,
     batch_size: int,
-    rerank: Ranks | None,
+    rerank: Ranks | Predicts | None,
     first: int,
     objects: Sequence[Any] | None,
 ) -> Ranked:
@@ -70,8 +80,26 @@ def rank(
     if rerank is None or read is None:
         return ranked
     best = sorted(place for place, _ in ranked)  # of equal scores the earlier candidate comes first
-    again = rerank.rank(query, [read[place] for place in best], top_k)
+    again = _ranked_by(rerank, query, [read[place] for place in best], top_k)
     return [(best[place], score) for place, score in again]
+
+
+def _ranked_by(rerank: Ranks | Predicts, query: Any, documents: list[Any], top_k: int | None) -> Ranked:
+    """Candidates ordered by another model.
+
+    Raises:
+        ValueError: for another number of scores, and scores that are no numbers.
+    """
+    if not hasattr(rerank, "predict"):  # a cross-encoder of sentence-transformers has a `rank` too, of another kind
+        return rerank.rank(query, documents, top_k)
+    scores = np.asarray(rerank.predict([(query, document) for document in documents]), dtype=np.float64)
+    if scores.shape != (len(documents),) or np.isnan(scores).any():
+        raise ValueError(
+            f"{type(rerank).__name__} must give a number for each of {len(documents)} pairs, got an array of shape "
+            f"{scores.shape}{' with NaN' if np.isnan(scores).any() else ''}"
+        )
+    order = np.argsort(-scores, kind="stable")[:top_k]
+    return [(int(place), float(scores[place])) for place in order]
 
 
 def check_sizes(model: SimilarityModel, queries: int, documents: int) -> None:

@@ -20,7 +20,7 @@ from simlearn.models.encoded_objects import EncodedObjects
 from simlearn.models.encoding_to_disk import encode_to_disk
 from simlearn.models.model_card import ModelCard
 from simlearn.models.output import finished
-from simlearn.models.ranking import Ranked, Ranks, check_sizes, rank
+from simlearn.models.ranking import Predicts, Ranked, Ranks, check_sizes, rank
 from simlearn.models.servable import load_model_parts, save_model_parts
 from simlearn.scoring import CosineScorer, Scorer
 from simlearn.towers.inputs import Inputs
@@ -247,7 +247,7 @@ class SimilarityModel(nn.Module):
         top_k: int | None = None,
         batch_size: int = 32,
         *,
-        rerank: Ranks | None = None,
+        rerank: Ranks | Predicts | None = None,
         first: int = 100,
         objects: Sequence[Any] | None = None,
     ) -> Ranked:
@@ -258,8 +258,9 @@ class SimilarityModel(nn.Module):
             candidates: the documents, or what `encode_to_disk` made of them, so that each is encoded once.
             top_k: how many to return; None for all.
             batch_size: how many candidates are encoded at once.
-            rerank: another model that orders the `first` best again, such as a cross-encoder that reads query and
-                document together, or a `SimilarityModel` of many vectors; its scores are returned, of these alone.
+            rerank: another model that orders the `first` best again: a `SimilarityModel` of many vectors, or a
+                `CrossEncoder` of sentence-transformers, which reads query and document together; whatever has
+                `rank(query, candidates, top_k)` or `predict(pairs)`. Its scores are returned, of these alone.
             first: how many of them; at least `top_k`.
             objects: the documents themselves, where the candidates are encoded and another model reads them.
 

@@ -88,20 +88,9 @@ def test_models_teach() -> None:
 
 def test_cross_encoders_of_sentence_transformers_teach(tmp_path: Path) -> None:
     from sentence_transformers import CrossEncoder
-    from tiny_models import tiny_tokenizer
-    from transformers import BertConfig, BertForSequenceClassification
+    from tiny_models import tiny_cross_encoder
 
-    config = BertConfig(
-        vocab_size=len(tiny_tokenizer()),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=64,
-        num_labels=1,
-    )
-    BertForSequenceClassification(config).save_pretrained(tmp_path)
-    tiny_tokenizer().save_pretrained(tmp_path)
+    tiny_cross_encoder(tmp_path)
     teacher = CrossEncoder(str(tmp_path), device="cpu")
     found = distill(teacher, RANKINGS)
     expected = teacher.predict([("a", "x"), ("a", "yy"), ("a", "zzz")])

@@ -121,6 +121,28 @@ def test_two_models_of_this_library(single: SimilarityModel, many: SimilarityMod
     assert single.rank("red", [], rerank=many) == []
 
 
+def test_a_cross_encoder_ranks_the_best_again(single: SimilarityModel, tmp_path: Path) -> None:
+    from sentence_transformers import CrossEncoder
+    from tiny_models import tiny_cross_encoder
+
+    cross = CrossEncoder(tiny_cross_encoder(tmp_path), device="cpu")
+    best = [place for place, _ in single.rank("red", TEXTS, 4)]
+    scores = {place: float(cross.predict([("red", TEXTS[place])])[0]) for place in best}
+    ranked = single.rank("red", TEXTS, top_k=3, rerank=cross, first=4)
+    assert [place for place, _ in ranked] == sorted(best, key=lambda place: -scores[place])[:3]
+    assert [score for _, score in ranked] == pytest.approx([scores[place] for place, _ in ranked], abs=1e-5)
+
+
+@pytest.mark.parametrize("scores", [[1.0], [[1.0, 2.0]] * 7, [float("nan")] * 7])
+def test_predictions_that_order_nothing(single: SimilarityModel, scores: Any) -> None:
+    class Predicts:
+        def predict(self, pairs: Any) -> Any:
+            return scores
+
+    with pytest.raises(ValueError, match="Predicts must give a number for each of 7 pairs"):
+        single.rank("red", TEXTS, rerank=Predicts())
+
+
 def test_refused(single: SimilarityModel, many: SimilarityModel, tmp_path: Path) -> None:
     encoded = single.encode_to_disk(TEXTS, tmp_path)
     with pytest.raises(ValueError, match="EncodedObjects hold vectors alone; pass objects="):
