@@ -15,6 +15,7 @@ from torch import Tensor
 
 from simlearn import meta as columns
 from simlearn.cache.config import CacheConfig, CacheType, KeyExtractor
+from simlearn.cache.growth import Growth
 from simlearn.cache.lookups import Recheck, RowLookup
 from simlearn.cache.reading import CHUNK, RoleReader, keys_of, own_share, read_in_chunks
 from simlearn.cache.saved_rows import SampledKeys, SavedRows
@@ -68,6 +69,7 @@ class EmbeddingCache:
         self.tokens = TokenCache(model, config.save_dir) if config.tokens else None
         self._used: dict[TableName, list[Tensor]] = {name: [] for name in self.tables}
         self._resident: dict[TableName, Table | Resident] = {}
+        self._growth = Growth(None)
 
     def covers(self, part: Part) -> bool:
         """Whether the embeddings of a part are cached."""
@@ -241,6 +243,7 @@ class EmbeddingCache:
         checked: dict[TableName, tuple[Part, list[Any]]] = {}
         size = None if loader.is_stream else len(loader.source)  # type: ignore[arg-type]
         encoded = 0
+        self._growth = Growth(size, self.config.dtype)
         with Bar(total=size, desc="Caching", unit="sample", leave=False, disable=not progress or rank() > 0) as bar:
             for samples in read_in_chunks(loader.source, self.config.num_workers):
                 if wants_labels:
@@ -249,6 +252,7 @@ class EmbeddingCache:
                     for part, objects, keys in reader.read(samples):
                         encoded += self._keep_new(part, objects, keys, loader.sharded)
                         checked.setdefault(table_name(part), (part, objects[:CHECKED]))
+                self._growth.tell(len(samples))
                 bar.update(len(samples))
                 bar.set_postfix(encoded=encoded, refresh=False)
         self._flush(checked)
@@ -293,6 +297,7 @@ class EmbeddingCache:
 
         with torch.no_grad(), nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype):
             embeddings = encode_in_batches(objects, encode_batch, batch_size=self.config.batch_size)
+        self._growth.add(part.name, embeddings)
         self.tables[table_name(part)].append(keys, embeddings, meta)
 
     def _find(self, part: Part, keys: NDArray[np.uint8]) -> Tensor:
