@@ -68,8 +68,9 @@ class PolyEncoder(BiEncoder):
         document: another one for documents; None shares the weights.
         codes: m, the vectors of a query.
         variant: `"codes"` learns what they look for, `"first"` takes those of the first m tokens.
-        attention: of codes and of documents: `"basic"`, `"sqrt"` or `"multihead"`, see `LearntCodes` and
-            `PolyAttention`.
+        attention: of codes and of documents: `"sqrt"`, `"basic"` as in the paper, or `"multihead"`, see `LearntCodes`
+            and `PolyAttention`. Without the division by √D a code begins by looking at one token alone, and a model
+            that starts from nothing found half as many.
         scale: see `BiEncoder`.
         **options: of `TrainableModel`.
 
@@ -84,7 +85,7 @@ class PolyEncoder(BiEncoder):
         *,
         codes: int = 64,
         variant: Literal["codes", "first"] = "codes",
-        attention: Literal["basic", "sqrt", "multihead"] = "basic",
+        attention: Literal["basic", "sqrt", "multihead"] = "sqrt",
         scale: float | None = None,
         **options: Any,
     ) -> None:

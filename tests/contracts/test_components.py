@@ -29,9 +29,9 @@ from simlearn.encoders import (
     Vocabulary,
     WordVectors,
 )
-from simlearn.heads import EncoderHead
+from simlearn.heads import EncoderHead, Pooling
 from simlearn.losses import ClassLoss, GroupLoss, MaskLoss, PairwiseLoss, SimilarityLoss
-from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer, Scorer
+from simlearn.scoring import CosineScorer, DistanceScorer, DotScorer, MaxSim, PolyAttention, Scorer
 from tests.contracts import test_encoders, test_heads, test_losses
 
 OPEN_LOSSES = {SimilarityLoss, GroupLoss, MaskLoss, PairwiseLoss, ClassLoss}
@@ -61,6 +61,17 @@ def of_head(cls: type[EncoderHead]) -> Case:
     return Case(lambda folder: test_heads.made(cls, 0.25), lambda head: head.eval()(vectors, meta))
 
 
+def of_pooling(cls: type[Pooling]) -> Case:
+    texts = test_heads.ragged(5, 0.0)
+    texts = Embeddings(texts.values.double(), texts.mask)
+
+    def says(head: Pooling) -> Any:
+        # Small products differ in the last bit by where in memory the weights happen to lie.
+        return head.double().eval().embed(texts).values.round(decimals=10)
+
+    return Case(lambda folder: test_heads.pooling(cls, 0.25), says)
+
+
 def of_loss(make: Callable[[], SimilarityLoss]) -> Case:
     known = make()
     batch = test_losses.batch(known, min(known.relations), 3, 6)
@@ -76,6 +87,13 @@ def of_scorer(make: Callable[[], Scorer]) -> Case:
     return Case(lambda folder: make(), lambda scorer: scorer(rows, rows))
 
 
+def of_many(make: Callable[[], Scorer], many_documents: bool) -> Case:
+    texts, rows = test_heads.ragged(5, 0.0), Embeddings(test_heads.vectors((5, test_heads.SIZE)))
+    texts = Embeddings(texts.values.double(), texts.mask)
+    documents = texts if many_documents else Embeddings(rows.values.double())
+    return Case(lambda folder: make(), lambda scorer: scorer.double()(texts, documents).round(decimals=10))
+
+
 def codes(text: str) -> torch.Tensor:
     return torch.tensor([ord(character) for character in text])
 
@@ -88,10 +106,16 @@ def word_vectors(folder: Path) -> WordVectors:
 CASES: dict[type, list[Case]] = {
     **{cls: [of_encoder(case) for case in cases.values()] for cls, cases in test_encoders.FACTORIES.items()},
     **{cls: [of_head(cls)] for cls in test_heads.FACTORIES},
+    **{cls: [of_pooling(cls)] for cls in test_heads.POOLINGS},
     **{cls: [of_loss(make) for make in makes] for cls, makes in test_losses.FACTORIES.items()},
     CosineScorer: [of_scorer(CosineScorer)],
     DotScorer: [of_scorer(DotScorer)],
     DistanceScorer: [of_scorer(lambda: DistanceScorer("euclidean"))],
+    MaxSim: [of_many(lambda: MaxSim("mean", normalize=True), many_documents=True)],
+    PolyAttention: [
+        of_many(lambda: PolyAttention("sqrt", scale=0.06), many_documents=False),
+        of_many(lambda: PolyAttention("multihead", embedding_size=test_heads.SIZE), many_documents=False),
+    ],
     HashedNGrams: [
         Case(lambda folder: HashedNGrams(64, (2, 3)), lambda grams: torch.tensor(grams("red spoon"))),
         Case(lambda folder: HashedNGrams(64, [4]), lambda grams: torch.tensor(grams("red spoon"))),
