@@ -163,7 +163,7 @@ class CachedDocuments(nn.Module):
                 made = state.to(column.device)
             else:
                 made = column.new_full((rows[process], *column.shape[1:]), -1 if own_name == "origins" else 0)
-                made[: len(mine)] = filled[name][mine].to(made)
+                made[: len(mine)] = filled[name][mine.to(filled[name].device)].to(made)  # some may stay on the CPU
             setattr(module, own_name, made)
         objects = whole[_OBJECTS].get("objects", [])
         self._objects = [objects[row] for row in mine.tolist()] if objects else []
