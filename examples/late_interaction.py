@@ -10,6 +10,7 @@ functions, and of all functions of modules that it never saw.
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import tempfile
 import time
@@ -70,6 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--small", action="store_true", help="a few functions only, to see that everything runs")
     small = parser.parse_args().small
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # which devices there are, again and again
 
     functions = collect(("stdlib",), limit=500 if small else None)
     known, held_out = split(functions, held_out=100 if small else 600)

@@ -10,6 +10,7 @@ batches and lets all of them stand in the softmax of each description.
 from __future__ import annotations
 
 import argparse
+import logging
 
 import torch
 from python_functions import Function, collect, split
@@ -77,6 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--small", action="store_true", help="a few functions only, to see that everything runs")
     small = parser.parse_args().small
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # which devices there are, again and again
 
     functions = collect(("stdlib",), limit=600) if small else collect()
     known, held_out = split(functions, held_out=100 if small else 1000)
