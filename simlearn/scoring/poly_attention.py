@@ -126,6 +126,7 @@ class PolyAttention(Scorer):
 
     def _scores(self, queries: Embeddings, documents: Embeddings, paired: bool) -> Tensor:
         """(N, M), or (N, 1) of each query's own document."""
+        self._check_prepared(queries, documents)
 
         def products(vectors: slice, own: slice) -> Tensor:
             """(N, m, M), or (N, m, 1)."""
@@ -157,6 +158,17 @@ class PolyAttention(Scorer):
             tiny = torch.finfo(squares.dtype).tiny
             scores = scores / (squares.clamp(min=tiny).sqrt() * of_documents(size).clamp(min=tiny))
         return self.scale * scores
+
+    def _check_prepared(self, queries: Embeddings, documents: Embeddings) -> None:
+        """Whoever asks for tiles has prepared both by himself: without a look, part of a longer vector would do."""
+        beside = queries.values.shape[1] if self.normalize else 0  # see `prepare_queries`
+        size = queries.size // 2 if self.attention == "multihead" else queries.size - beside
+        given = (documents.size - 1) // 2 if self.attention == "multihead" else documents.size - self.normalize
+        if size != given:
+            raise ValueError(
+                f"queries have vectors of size {size}, documents of size {given}; give the towers heads of one output "
+                "size"
+            )
 
     def _check_sizes(self, queries: Embeddings, documents: Embeddings) -> None:
         sizes = {queries.size, documents.size} | ({self.embedding_size} if self.attention == "multihead" else set())

@@ -170,5 +170,10 @@ class TestRefused:
         for ask in (PolyAttention(), PolyAttention().paired):
             with pytest.raises(ValueError, match="vectors of size 8, documents of size 5"):
                 ask(codes(2, 3, 0), other)
+        for options in ({}, {"normalize": True}):
+            scorer = PolyAttention(**options)  # type: ignore[arg-type]
+            prepared = scorer.prepare_queries(codes(2, 3, 0)), scorer.prepare_documents(other)
+            with pytest.raises(ValueError, match="vectors of size 8, documents of size 5"):
+                scorer.tile(*prepared)
         with pytest.raises(ValueError, match="and this scorer is for 4"):
             PolyAttention("multihead", embedding_size=4)(codes(2, 3, 0), ones(2, 0))

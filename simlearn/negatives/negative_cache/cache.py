@@ -268,7 +268,11 @@ class NegativeCache(nn.Module):
         return scores * (self.scale if scale is None else scale)
 
     def _keeps_prepared(self) -> bool:
-        return next(self.scorer.parameters(), None) is None
+        """Whether preparing gives the same for good, and no more than there is room for."""
+        if next(self.scorer.parameters(), None) is not None:
+            return False
+        size = self.embeddings.shape[1]
+        return self.scorer.prepare_documents(Embeddings(self.embeddings.new_zeros(1, size))).size == size
 
     def _kept(self, documents: Embeddings) -> Tensor:
         detached = documents.detach()

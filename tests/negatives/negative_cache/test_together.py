@@ -10,7 +10,7 @@ from processes import run_on_two
 from torch import Tensor
 from torch.nn import functional as F
 
-from simlearn import CosineScorer, Embeddings, NegativeCache, NegativeCacheConfig, Scorer
+from simlearn import CosineScorer, Embeddings, NegativeCache, NegativeCacheConfig, PolyAttention, Scorer
 from simlearn.distributed import rank
 from simlearn.negatives.negative_cache.draws import Chances
 from simlearn.negatives.negative_cache.together import Drawn, draw_together
@@ -164,6 +164,22 @@ def test_a_scorer_of_many_query_vectors_draws_as_well(options: dict[str, Any]) -
         torch.testing.assert_close(extra.detach(), logits.logsumexp(1))
     extra.sum().backward()
     assert queries.grad is not None and leaf.grad is not None and leaf.grad.any()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"attention": "sqrt"}, {"normalize": True}, {"attention": "multihead", "embedding_size": 4}]
+)
+def test_poly_attention_draws(options: dict[str, Any]) -> None:
+    """Of which some prepare longer vectors than there are."""
+    torch.manual_seed(0)
+    scorer = PolyAttention(**options).double()
+    documents, queries = numbers(50, 4, seed=0), numbers(4, 5, 4, seed=1)
+    cache = cache_of(documents, torch.arange(50), scorer=scorer, samples=2)
+    extra, drawn = cache.extra(Embeddings(queries), lambda rows: documents[rows])
+    logits = scorer(Embeddings(queries), Embeddings(documents))
+    torch.testing.assert_close(extra, logits.logsumexp(1))
+    torch.testing.assert_close(drawn.stale, logits.gather(1, drawn.rows))
+    assert not drawn.staleness.any()
 
 
 def test_the_interpretable_loss() -> None:
