@@ -101,7 +101,8 @@ class MaxSim(Scorer):
             products = products.masked_fill(~documents.mask[:, None], torch.finfo(products.dtype).min)
         if not products.shape[2]:
             return products.sum((1, 2)).masked_fill(products.new_ones(len(products), dtype=torch.bool), -torch.inf)
-        best, empty = products.amax(2), _without_vectors(documents)
+        # With its places alone in the graph, and of equal matches the first, as `forward` has it.
+        best, empty = products.max(2).values, _without_vectors(documents)
         scores = (best if empty is None else best.masked_fill(empty[:, None], 0.0)).mul(self._shares(queries)).sum(1)
         return scores if empty is None else scores.masked_fill(empty, -torch.inf)
 

@@ -148,6 +148,8 @@ class PolyAttention(Scorer):
                 keys, values = slice(first, first + step), slice(size + first, size + first + step)
                 weights = _weights(products(keys, keys) / step**0.5, hidden)
                 scores = scores + (weights * products(values, values)).sum(1)
+            if queries.mask is not None:  # of nothing found the bias alone would be left
+                scores = scores.masked_fill(~queries.mask.any(1, keepdim=True), 0.0)
             return self.scale * scores
         size = documents.size - self.normalize
         x = products(slice(size), slice(size))

@@ -104,6 +104,23 @@ def test_objects_without_vectors_give_no_nan_to_gradients() -> None:
             assert gradient.isfinite().all() and not gradient[~embeddings.full_mask()].any()
 
 
+def test_of_equal_matches_the_first_has_the_gradient() -> None:
+    """In pairs as in all against all; and pairs keep no products for it."""
+    query, document = torch.randn(1, 3, 4), torch.randn(1, 1, 4).expand(1, 5, 4)
+    found = []
+    for score in (MaxSim(), MaxSim().paired):
+        leaf = document.clone().requires_grad_()
+        found.append(torch.autograd.grad(score(Embeddings(query), Embeddings(leaf)).sum(), leaf)[0])
+    torch.testing.assert_close(*found)
+    assert found[0][0, 0].any() and not found[0][0, 1:].any()
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda saved: kept.append(saved.numel()) or saved, lambda saved: saved
+    ):
+        MaxSim().paired(*(Embeddings(torch.randn(8, length, 2, requires_grad=True)) for length in (10, 50)))
+    assert max(kept) < 8 * 10 * 50
+
+
 def test_masks_are_real() -> None:
     """Other padding, more of it, and company in the batch change nothing."""
     queries, documents, scorer = many(4, 3, 0), many(5, 4, 1), MaxSim()

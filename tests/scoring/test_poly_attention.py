@@ -122,8 +122,7 @@ def test_masks_are_real(options: dict[str, Any]) -> None:
     empty = ~queries.full_mask().any(1)
     assert empty.any()
     scores = scorer(queries, documents)
-    if scorer.attention != "multihead":  # which has a bias
-        assert not scores[empty].any()
+    assert not scores[empty].any()
     for value in (-1e6, torch.inf):
         padded = torch.nn.functional.pad(queries.values.nan_to_num(value), (0, 0, 0, 3), value=value)
         other = Embeddings(padded, torch.nn.functional.pad(queries.full_mask(), (0, 3)))
